@@ -1,0 +1,1 @@
+"""The tests, one folder per layer; ``tests.support`` holds what they share."""

@@ -1,0 +1,1 @@
+"""Programs that make, lint and test the project; not part of the package."""
