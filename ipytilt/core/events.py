@@ -1,0 +1,249 @@
+"""What can happen: a closed union of frozen facts, in the past tense.
+
+Posted from any thread through `controller.post`; reduced one by one on the controller thread. Events carry data, never
+exceptions. Times are seconds of one monotonic clock passed in by the poster.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
+
+from ipytilt.core.spec import Spec
+from ipytilt.core.steps import Applied, Built, Container
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A piece of Tiltfile: a notebook cell or a file.
+
+    `key` is stable over re-runs of the same cell; `name` is how errors call it; `base` is the directory relative paths
+    start from; `text` is None for a file, which is read anew at each load.
+    """
+
+    key: str
+    name: str
+    base: str
+    text: str | None = None
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SourcePut:
+    """A cell ran or a file was named: it replaces the source of the same key. `ticket` identifies the request."""
+
+    source: Source
+    ticket: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceRemoved:
+    """A source is no longer wanted; an empty key means all of them."""
+
+    key: str
+    ticket: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ArgsChanged:
+    """Tiltfile arguments were replaced."""
+
+    args: tuple[str, ...]
+    ticket: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorInfo:
+    """An error as data: what is shown, what to try, where, and a trace when it is a bug of ours."""
+
+    message: str
+    hint: str = ""
+    where: str = ""
+    text: str = ""
+    trace: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStarted:
+    """A worker began to evaluate the Tiltfile."""
+
+    run: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFinished:
+    """The Tiltfile was evaluated: `spec` is None when it is in error; `reads` are the files it depended on."""
+
+    run: int
+    spec: Spec | None
+    error: ErrorInfo | None
+    reads: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class FilesChanged:
+    """Files under a watch changed (were written, made, moved or deleted)."""
+
+    watch: str
+    paths: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTroubled:
+    """A watch cannot see (all of) its files the usual way; "" means it can again."""
+
+    watch: str
+    problem: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Triggered:
+    """Somebody asked for an update of a resource; `by` is the reason flag shown ("Web Trigger", "CLI Trigger")."""
+
+    resource: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelRequested:
+    """Somebody wants the running update of a resource to end."""
+
+    resource: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Enabled:
+    """Resources were switched on or off by the user."""
+
+    resources: tuple[str, ...]
+    on: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class DownRequested:
+    """Everything deployed is to be taken down; nothing starts again until a source is put or a trigger comes."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ok:
+    """A run did what it was for. `user_error` is a failed run step: shown as an error, files stay synced."""
+
+    built: tuple[Built, ...] = ()
+    applied: tuple[Applied, ...] = ()
+    user_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """A run did not finish. `kind`: rejected (no retry), unavailable (back off), broke (content unknown), bug (ours).
+
+    `built` lists what was finished before the failure; `container` names the container it happened in, if any.
+    """
+
+    error: ErrorInfo
+    kind: Literal["rejected", "unavailable", "broke", "bug"]
+    built: tuple[Built, ...] = ()
+    container: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """A run was cancelled."""
+
+    built: tuple[Built, ...] = ()
+
+
+Outcome: TypeAlias = Ok | Failed | Stopped
+
+
+@dataclass(frozen=True, slots=True)
+class StepStarted:
+    """A run reached one of its steps (0-based)."""
+
+    run: int
+    step: int
+    title: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateFinished:
+    """A run ended. Posted exactly once per started run."""
+
+    run: int
+    outcome: Outcome
+    at: float
+    step_times: tuple[tuple[str, float], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimeSeen:
+    """The containers of a resource, as the engine reports them: all of them, replacing what was known."""
+
+    resource: str
+    containers: tuple[Container, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ServerChanged:
+    """A local server started, exited or could not start."""
+
+    resource: str
+    after_run: int
+    pid: int
+    exit_code: int | None
+    error: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """A readiness probe changed its mind."""
+
+    resource: str
+    after_run: int
+    ready: bool
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class EngineChanged:
+    """An engine went away (`problem` says how) or answers again ("")."""
+
+    engine: str
+    problem: str
+    at: float
+
+
+Event: TypeAlias = (
+    SourcePut
+    | SourceRemoved
+    | ArgsChanged
+    | LoadStarted
+    | LoadFinished
+    | FilesChanged
+    | WatchTroubled
+    | Triggered
+    | CancelRequested
+    | Enabled
+    | DownRequested
+    | StepStarted
+    | UpdateFinished
+    | RuntimeSeen
+    | ServerChanged
+    | Probed
+    | EngineChanged
+)

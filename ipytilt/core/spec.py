@@ -1,0 +1,419 @@
+"""What is asked for: the frozen result of evaluating the Tiltfile.
+
+Pure values, built once by `tiltfile.assemble` and read by every other layer on any thread. Paths are absolute and
+clean; an image is known by its *familiar* reference (`docker.io/library/` dropped, tag kept), which is its key in
+`Spec.images`. Every rule a user wrote keeps its `Origin`, because `why` and `explain` answer with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+Kind: TypeAlias = Literal["local", "compose", "kubernetes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where in the user's own text a rule stands: a file (or a cell's display name) and 1-based line and column."""
+
+    file: str = ""
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}" if self.line else self.file
+
+
+NOWHERE = Origin()
+
+
+class TriggerMode(StrEnum):
+    """When a resource updates by itself; `auto_init` is kept apart, as in a Tiltfile."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+@dataclass(frozen=True, slots=True)
+class Ignore:
+    """An ignore set: patterns in the dockerignore dialect below `base`; no patterns means `base` and all below it."""
+
+    base: str
+    patterns: tuple[str, ...] = ()
+    origin: Origin = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """A command on the host: argv (never a shell string), working directory, extra environment as sorted `K=V`."""
+
+    argv: tuple[str, ...]
+    dir: str
+    env: tuple[str, ...] = ()
+    origin: Origin = field(default=NOWHERE, compare=False)
+
+
+# ---------------------------------------------------------------------------------------------- live update
+
+
+@dataclass(frozen=True, slots=True)
+class Sync:
+    """`sync(local, container)`: a file or directory on the host mirrored to an absolute path in the container.
+
+    `container` keeps a trailing slash when it was written, because it decides how a single file is named.
+    """
+
+    local: str
+    container: str
+    origin: Origin = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class StopPath:
+    """One path of `fall_back_on`: a change at or below it means a full update."""
+
+    path: str
+    origin: Origin = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStep:
+    """`run(cmd, trigger)`: argv executed in the container; no triggers means on every live update.
+
+    `triggers` are absolute; `triggers_as_written` are what the Tiltfile said, for the result document.
+    """
+
+    argv: tuple[str, ...]
+    triggers: tuple[str, ...] = ()
+    echo_off: bool = False
+    triggers_as_written: tuple[str, ...] = field(default=(), compare=False)
+    origin: Origin = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LiveUpdate:
+    """The live-update rules of one image, in the order the language enforces."""
+
+    base: str
+    stop_paths: tuple[StopPath, ...] = ()
+    syncs: tuple[Sync, ...] = ()
+    runs: tuple[RunStep, ...] = ()
+    restart: bool = False
+    initial_sync: bool = False
+    origin: Origin = field(default=NOWHERE, compare=False)
+
+
+# ---------------------------------------------------------------------------------------------- images
+
+
+@dataclass(frozen=True, slots=True)
+class DockerBuild:
+    """An image built from a Dockerfile.
+
+    `dockerfile` is its text; `dockerfile_path` is where it was read from, or "" for `dockerfile_contents`.
+    `args` are sorted `K=V`, a bare `K` takes its value from the environment.
+    """
+
+    context: str
+    dockerfile: str
+    dockerfile_path: str = ""
+    args: tuple[str, ...] = ()
+    target: str = ""
+    ssh: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+    network: str = ""
+    extra_tags: tuple[str, ...] = ()
+    cache_from: tuple[str, ...] = field(default=(), compare=False)  # a different cache is not a different image
+    platform: str = ""
+    pull: bool = False
+    extra_hosts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CustomBuild:
+    """An image built by the user's own command."""
+
+    command: Command
+    deps: tuple[str, ...] = field(default=(), compare=False)  # what triggers is not what is built
+    output_tag: str = ""
+    outputs_image_ref_to: str = ""
+    skips_local_docker: bool = False
+    disable_push: bool = False
+    image_deps: tuple[str, ...] = ()
+
+    @property
+    def live_update_only(self) -> bool:
+        """The command `:` never builds: the image is only synced into."""
+        return self.command.argv in ((":",), ("sh", "-c", ":"))
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeBuild:
+    """An image that Compose builds itself from the service's `build` section."""
+
+    service: str
+    context: str
+
+
+Build: TypeAlias = DockerBuild | CustomBuild | ComposeBuild
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image and how it comes to be.
+
+    `context_ignores` are left out of the build context, `watch_ignores` are not watched, `watched` are the roots
+    whose files belong to the image. `deployed_exact`: matches used references tag and all.
+    """
+
+    ref: str
+    build: Build
+    exact: bool = False
+    depends_on: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] | None = None
+    container_args: tuple[str, ...] | None = None
+    match_in_env_vars: bool = False
+    watched: tuple[str, ...] = ()
+    context_ignores: tuple[Ignore, ...] = ()
+    watch_ignores: tuple[Ignore, ...] = ()
+    live_update: LiveUpdate | None = None
+    origin: Origin = field(default=NOWHERE, compare=False)
+
+
+# ---------------------------------------------------------------------------------------------- resources
+
+
+@dataclass(frozen=True, slots=True)
+class ExecAction:
+    """Probe by a command on the host; exit 0 is success."""
+
+    command: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HTTPGetAction:
+    """Probe by an HTTP GET; 200 to 399 is success."""
+
+    port: int
+    host: str = ""
+    scheme: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TCPSocketAction:
+    """Probe by a TCP connection."""
+
+    port: int
+    host: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """`probe(...)`: seconds; 0 means the default (timeout 1, period 10, success 1, failure 3)."""
+
+    action: ExecAction | HTTPGetAction | TCPSocketAction
+    initial_delay_secs: int = 0
+    timeout_secs: int = 0
+    period_secs: int = 0
+    success_threshold: int = 0
+    failure_threshold: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """The target of `local_resource`: an update command, a server, or both."""
+
+    cmd: Command | None = None
+    serve: Command | None = None
+    deps: tuple[str, ...] = field(default=(), compare=False)
+    ignores: tuple[Ignore, ...] = field(default=(), compare=False)
+    allow_parallel: bool = False
+    probe: Probe | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ComposeProject:
+    """A Compose project as handed to `docker compose`: inline YAML stands in `config_paths` as a temporary file."""
+
+    name: str
+    config_paths: tuple[str, ...]
+    directory: str
+    env_file: str = ""
+    profiles: tuple[str, ...] = ()
+    wait: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Compose:
+    """The target of a Compose service.
+
+    `image` is the reference the service runs (Tilt-built images are tagged as it). `config` is the effective service
+    definition as canonical JSON, which makes a change of it a change of the resource. `image_built` names the image
+    of `Spec.images` that provides it, or "".
+    """
+
+    project: ComposeProject = field(compare=False)  # other services of the project are not this one's business
+    service: str
+    image: str = ""
+    image_built: str = ""
+    config: str = "{}"
+    ports: tuple[int, ...] = ()
+    volumes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PortForward:
+    """A forwarded port: container 0 means "chosen by the pod"."""
+
+    local: int
+    container: int = 0
+    host: str = ""
+    name: str = ""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CustomDeploy:
+    """`k8s_custom_deploy`: commands that apply and delete, and what triggers them."""
+
+    apply: Command
+    delete: Command
+    deps: tuple[str, ...] = ()
+    image_deps: tuple[str, ...] = ()
+    container_selector: str = ""
+    image_selector: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Kubernetes:
+    """The target of a Kubernetes resource; `objects` are documents as canonical JSON, in deploy order."""
+
+    objects: tuple[str, ...] = ()
+    port_forwards: tuple[PortForward, ...] = ()
+    pod_readiness: Literal["wait", "ignore", "succeeded"] = "wait"
+    discovery_strategy: str = "default"
+    extra_pod_selectors: tuple[tuple[tuple[str, str], ...], ...] = ()
+    custom_deploy: CustomDeploy | None = None
+
+
+Target: TypeAlias = Local | Compose | Kubernetes
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link shown beside a resource."""
+
+    url: str
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One row: what to build (`images`, base images first) and where it runs (`target`)."""
+
+    name: str
+    target: Target
+    images: tuple[str, ...] = ()
+    resource_deps: tuple[str, ...] = ()
+    trigger_mode: TriggerMode = TriggerMode.AUTO
+    auto_init: bool = True
+    labels: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+    source: str = ""  # key of the cell or file that defined it
+    origin: Origin = field(default=NOWHERE, compare=False)
+
+    @property
+    def kind(self) -> Kind:
+        """The field's name for what it is."""
+        match self.target:
+            case Local():
+                return "local"
+            case Compose():
+                return "compose"
+            case Kubernetes():
+                return "kubernetes"
+
+
+# ---------------------------------------------------------------------------------------------- the whole
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """`default_registry(...)`."""
+
+    host: str
+    host_from_cluster: str = ""
+    single_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpdateSettings:
+    """`update_settings(...)`; timeout in seconds."""
+
+    max_parallel_updates: int = 3
+    k8s_upsert_timeout_secs: int = 30
+    suppress_unused_image_warnings: tuple[str, ...] = ()
+    k8s_server_side_apply: str = "auto"
+
+
+@dataclass(frozen=True, slots=True)
+class CISettings:
+    """`ci_settings(...)`; all in seconds, 0 means off."""
+
+    k8s_grace_period: float = 0.0
+    timeout: float = 1800.0
+    readiness_timeout: float = 300.0
+
+
+@dataclass(frozen=True, slots=True)
+class PruneSettings:
+    """`docker_prune_settings(...)`."""
+
+    enabled: bool = True
+    max_age_mins: int = 360
+    num_builds: int = 0
+    interval_hrs: int = 1
+    keep_recent: int = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a Tiltfile sets for the session as a whole."""
+
+    update: UpdateSettings = UpdateSettings()
+    ci: CISettings = CISettings()
+    prune: PruneSettings = PruneSettings()
+    features: tuple[tuple[str, bool], ...] = ()
+    scrub_secrets: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A value never to be shown: `label` is what stands in its place."""
+
+    value: str = field(repr=False)
+    label: str
+
+
+@dataclass(frozen=True, slots=True)
+class Spec:
+    """The whole of what is asked for, in definition order."""
+
+    resources: tuple[Resource, ...] = ()
+    images: Mapping[str, Image] = field(default_factory=lambda: MappingProxyType({}))
+    enabled: frozenset[str] = frozenset()
+    config_files: tuple[str, ...] = ()
+    watch_ignores: tuple[Ignore, ...] = ()
+    registry: Registry | None = None
+    settings: Settings = Settings()
+    secrets: tuple[Secret, ...] = ()
+    warnings: tuple[str, ...] = ()
+
+    def resource(self, name: str) -> Resource | None:
+        """The resource of that name, or None."""
+        return next((r for r in self.resources if r.name == name), None)
