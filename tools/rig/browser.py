@@ -1,0 +1,23 @@
+"""Where the browser for the tests is.
+
+A browser of the distribution is enough for Playwright; none is downloaded.
+"""
+
+from __future__ import annotations
+
+from tools.rig import apt
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+# Running as root needs the first; the second keeps to /tmp, as /dev/shm is tiny in containers.
+FLAGS = ("--no-sandbox", "--disable-dev-shm-usage")
+
+
+def find() -> str | None:
+    """Return the path of an installed Chromium or Chrome, or None."""
+    return next((path for name in _NAMES if (path := apt.find(name))), None)
+
+
+def install() -> None:
+    """Install Chromium when there is no browser. Raises apt.CannotInstallError."""
+    if find() is None:
+        apt.install_missing(["chromium"])
