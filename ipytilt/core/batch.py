@@ -1,0 +1,84 @@
+"""Coalescing of file events: decides when a watch has rested long enough to report what changed.
+
+Pure; time is passed in (seconds of any steady clock). The watcher's thread keeps one `Batch` per watch and sleeps until
+the earliest `wake_at`.
+
+A fixed rest makes every save wait for the worst case. Here the rest follows from what was seen: a file that was closed
+after writing, renamed into place or deleted is complete, and alone it goes at once; a file still open, or several files
+together, wait for company; the more there are, the longer. The cap ends a batch whose events never rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Seconds of quiet before a batch is reported, and the most it may take.
+
+    `lone` after at most `few` complete files; `burst` otherwise, growing by `per_path` for each path up to `storm`;
+    `cap` from the first event on, whatever happens. `lone == burst == storm` gives one fixed rest.
+    """
+
+    lone: float = 0.003
+    few: int = 3
+    burst: float = 0.020
+    per_path: float = 0.0005
+    storm: float = 0.200
+    cap: float = 10.0
+
+
+class Batch:
+    """Changed paths of one watch since the last report."""
+
+    def __init__(self, pace: Pace | None = None) -> None:
+        self._pace = pace or Pace()
+        self._paths: set[str] = set()
+        self._incomplete: set[str] = set()
+        self._continued = False
+        self._first = 0.0
+        self._last = 0.0
+        self._reported = float("-inf")
+
+    @property
+    def wake_at(self) -> float | None:
+        """When to ask `due` next; None while there is nothing to report."""
+        if not self._paths:
+            return None
+        return min(self._last + self._rest, self._first + self._pace.cap)
+
+    def add(self, paths: Mapping[str, bool], now: float) -> None:
+        """Note events on `paths`; each says whether its file is complete (False: more is likely to come)."""
+        if not paths:
+            return
+        if not self._paths:
+            self._first = now
+            # A long operation whose first file was taken for a lone save gets no second one through that way.
+            self._continued = now - self._reported < 2 * self._pace.lone
+        self._last = now
+        self._paths.update(paths)
+        for path, complete in paths.items():
+            if complete:
+                self._incomplete.discard(path)
+            else:
+                self._incomplete.add(path)
+
+    def due(self, now: float) -> tuple[str, ...]:
+        """The sorted paths, each once, if the batch has rested or hit the cap (it is empty then); else nothing."""
+        wake_at = self.wake_at
+        if wake_at is None or now < wake_at:
+            return ()
+        paths = tuple(sorted(self._paths))
+        self._paths.clear()
+        self._incomplete.clear()
+        self._reported = now
+        return paths
+
+    @property
+    def _rest(self) -> float:
+        pace = self._pace
+        if len(self._paths) <= pace.few and not self._incomplete and not self._continued:
+            return pace.lone
+        return min(pace.storm, max(pace.burst, len(self._paths) * pace.per_path))
