@@ -1,1 +1,1 @@
-"""The pure core: values and functions. No I/O, no threads, no clock, no third party (checked by the import contracts)."""
+"""The pure core: values and functions; no I/O, no threads, no clock, no third party (import contracts check it)."""

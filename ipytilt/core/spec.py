@@ -385,9 +385,9 @@ class PruneSettings:
 class Settings:
     """Everything a Tiltfile sets for the session as a whole."""
 
-    update: UpdateSettings = UpdateSettings()
-    ci: CISettings = CISettings()
-    prune: PruneSettings = PruneSettings()
+    update: UpdateSettings = field(default_factory=UpdateSettings)
+    ci: CISettings = field(default_factory=CISettings)
+    prune: PruneSettings = field(default_factory=PruneSettings)
     features: tuple[tuple[str, bool], ...] = ()
     scrub_secrets: bool = True
 
@@ -410,7 +410,7 @@ class Spec:
     config_files: tuple[str, ...] = ()
     watch_ignores: tuple[Ignore, ...] = ()
     registry: Registry | None = None
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
     secrets: tuple[Secret, ...] = ()
     warnings: tuple[str, ...] = ()
 

@@ -14,7 +14,7 @@ from ipytilt.core.spec import Command, Ignore, Image, Resource
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An image that exists: `ref` is its key in the spec, `local_ref` what the engine calls it, `digest` its content."""
+    """An image that exists: `ref` is its key in the spec, `local_ref` the engine's name for it."""
 
     ref: str
     local_ref: str

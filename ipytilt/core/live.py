@@ -1,0 +1,215 @@
+"""Live update: what a container has, what it should have, and therefore what to do.
+
+Pure. `core.plan` asks `decide` for every container of a resource whose image has live-update rules; `core.explain`
+asks the same functions about changes that never happened. Nothing here looks at a disk: whether a changed path still
+exists is decided by the step that runs.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ipytilt.core.paths import container_path, is_below
+from ipytilt.core.spec import Compose, LiveUpdate, Resource, RunStep, Spec, Sync, TriggerMode
+from ipytilt.core.state import Because, Changes, State, Track, Tracked, image_watch, sources_of
+from ipytilt.core.steps import Container, Copy, ExecIn, RestartContainer, Step, SyncFiles
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """These steps bring the container up to date; `marks` is what it then has."""
+
+    container: Container
+    steps: tuple[Step, ...]
+    files: tuple[str, ...]
+    marks: Mapping[str, int]
+    because: tuple[Because, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A live update will do, but not now."""
+
+    reason: str
+    text: str
+    files: tuple[str, ...]
+    because: tuple[Because, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """A live update will not do; `because` names the rule and its line. A full update follows."""
+
+    reason: str
+    text: str
+    files: tuple[str, ...]
+    because: tuple[Because, ...] = ()
+
+
+Decision = Go | Wait | Refuse
+
+
+@dataclass(frozen=True, slots=True)
+class Mapped:
+    """Changed paths sorted by the rules: where each goes, which commands run, what stands in the way."""
+
+    copies: tuple[Copy, ...]
+    runs: tuple[RunStep, ...]
+    unmatched: tuple[str, ...]
+    stopped: tuple[str, ...]
+    because: tuple[Because, ...]
+
+
+def live_images(spec: Spec, resource: Resource) -> tuple[str, ...]:
+    """The images of a resource that are live-updated: deployed directly and carrying rules."""
+    if isinstance(resource.target, Compose):
+        direct: tuple[str, ...] = (resource.target.image_built,) if resource.target.image_built else ()
+    else:
+        used_as_base = {dep for ref in resource.images if ref in spec.images for dep in spec.images[ref].depends_on}
+        direct = tuple(ref for ref in resource.images if ref not in used_as_base)
+    return tuple(ref for ref in direct if ref in spec.images and spec.images[ref].live_update is not None)
+
+
+def rules_of(spec: Spec, ref: str) -> LiveUpdate:
+    """The live-update rules of an image; none at all for an image without."""
+    return spec.images[ref].live_update or LiveUpdate(base="/")
+
+
+def first_sync(rules: LiveUpdate, path: str) -> Sync | None:
+    """The first sync, in declared order, whose source is the path or above it."""
+    return next((sync for sync in rules.syncs if is_below(path, sync.local)), None)
+
+
+def mapped(rules: LiveUpdate, files: tuple[str, ...]) -> Mapped:
+    """Sort changed paths by the rules (first matching sync wins; triggers look at synced paths only)."""
+    copies: dict[str, Copy] = {}
+    because: list[Because] = []
+    unmatched: list[str] = []
+    stopped: list[str] = []
+    synced: list[str] = []
+    for path in files:
+        sync = first_sync(rules, path)
+        stop = next((s for s in rules.stop_paths if is_below(path, s.path)), None)
+        if stop is not None:
+            stopped.append(path)
+            because.append(Because(f"fall_back_on({_short(stop.path, rules.base)!r}) covers it", stop.origin, path))
+        if sync is None:
+            unmatched.append(path)
+            because.append(Because("no sync() covers it", rules.origin, path))
+            continue
+        target = container_path(sync.local, sync.container, path=path, source_is_file=path == sync.local)
+        copies[target] = Copy(path, target)
+        synced.append(path)
+        rule = f"sync({_short(sync.local, rules.base)!r}, {sync.container!r})"
+        because.append(Because(f"{rule} puts it at {target}", sync.origin, path))
+    runs: list[RunStep] = []
+    for run in rules.runs:
+        hit = next((p for p in synced if any(is_below(p, t) for t in run.triggers)), "")
+        if hit or (synced and not run.triggers):
+            runs.append(run)
+            why = "its trigger covers it" if run.triggers else "it has no trigger, so every live update runs it"
+            because.append(Because(f"run({command_text(run.argv)!r}) runs: {why}", run.origin, hit))
+    if rules.restart and synced:
+        because.append(Because("restart_container() restarts the container afterwards", rules.origin))
+    return Mapped(tuple(copies.values()), tuple(runs), tuple(unmatched), tuple(stopped), tuple(because))
+
+
+def outstanding(state: State, sources: tuple[str, ...], marks: Mapping[str, int]) -> tuple[Changes, Mapping[str, int]]:
+    """What is newer than the marks: the paths, and the marks once they are dealt with."""
+    files: dict[str, int] = {}
+    after = dict(marks)
+    for ref in sources:
+        mark = marks.get(ref, 0)
+        for path, seq in state.changes.get(image_watch(ref), {}).items():
+            if seq > mark:
+                files[path] = max(seq, files.get(path, 0))
+                after[ref] = max(seq, after.get(ref, 0))
+    return files, after
+
+
+def decide(state: State, resource: Resource, ref: str, tracked: Tracked) -> Decision | None:
+    """What one container of image `ref` needs; None when it has everything or a newer change must come first."""
+    rules = rules_of(state.spec, ref)
+    files, after = outstanding(state, sources_of(state.spec, ref), tracked.marks)
+    if not files or max(files.values()) <= tracked.blocked:
+        return None
+    paths = tuple(sorted(files))
+    sorted_out = mapped(rules, paths)
+    refusal = _refusal(rules, sorted_out, paths)
+    if refusal is not None:
+        return refusal
+    container = tracked.container
+    if container.state in ("exited", "dead", "removing"):
+        return Refuse("Terminated", f"container {container.name} is stopped", paths, sorted_out.because)
+    if tracked.trouble:
+        return Refuse("UpdateFailed", tracked.trouble, paths, sorted_out.because)
+    if not container.running:
+        return Wait("waiting-for-deploy", f"container {container.name} is {container.state}", paths, sorted_out.because)
+    track = state.tracks[resource.name]
+    if resource.trigger_mode is TriggerMode.MANUAL and track.asked is None:
+        return Wait("Trigger", "only updates on manual trigger", paths, sorted_out.because)
+    return Go(container, _steps(rules, sorted_out, container), paths, after, sorted_out.because)
+
+
+def decide_without_container(state: State, resource: Resource, ref: str, track: Track) -> Decision | None:
+    """As `decide`, while no container has been seen: the changes wait, unless the rules refuse them anyway."""
+    rules = rules_of(state.spec, ref)
+    files, _ = outstanding(state, sources_of(state.spec, ref), dict.fromkeys(resource.images, track.done))
+    if not files:
+        return None
+    paths = tuple(sorted(files))
+    sorted_out = mapped(rules, paths)
+    refusal = _refusal(rules, sorted_out, paths)
+    if refusal is not None:
+        return refusal
+    return Refuse("Terminated", "no container is there to update", paths, sorted_out.because)
+
+
+def decisions(state: State, resource: Resource) -> tuple[Decision, ...]:
+    """All decisions for a resource, container by container."""
+    track = state.tracks[resource.name]
+    found: list[Decision] = []
+    for ref in live_images(state.spec, resource):
+        mine = [t for t in track.containers.values() if t.image == ref]
+        alive = [t for t in mine if t.container.state not in ("exited", "dead", "removing")]
+        if not mine:
+            decision = decide_without_container(state, resource, ref, track)
+            found.extend([decision] if decision else [])
+        for tracked in alive or mine:
+            decision = decide(state, resource, ref, tracked)
+            found.extend([decision] if decision else [])
+    return tuple(found)
+
+
+def command_text(argv: tuple[str, ...]) -> str:
+    """A command as its author wrote it: the shell wrapper taken off."""
+    if len(argv) == 3 and argv[:2] == ("sh", "-c"):
+        return argv[2]
+    return " ".join(argv)
+
+
+def _refusal(rules: LiveUpdate, sorted_out: Mapped, paths: tuple[str, ...]) -> Refuse | None:
+    if sorted_out.unmatched:
+        names = ", ".join(_short(p, rules.base) for p in sorted_out.unmatched[:5])
+        text = f"found file(s) not matching any sync (files: {names})"
+        return Refuse("UpdateStopped", text, paths, sorted_out.because)
+    if sorted_out.stopped:
+        text = f"detected change to stop file {_short(sorted_out.stopped[0], rules.base)!r}"
+        return Refuse("UpdateStopped", text, paths, sorted_out.because)
+    return None
+
+
+def _steps(rules: LiveUpdate, sorted_out: Mapped, container: Container) -> tuple[Step, ...]:
+    steps: list[Step] = [SyncFiles(container, sorted_out.copies)]
+    count = len(sorted_out.runs)
+    for index, run in enumerate(sorted_out.runs, 1):
+        steps.append(ExecIn(container, run.argv, echo_off=run.echo_off, index=index, count=count))
+    if rules.restart:
+        steps.append(RestartContainer(container))
+    return tuple(steps)
+
+
+def _short(path: str, base: str) -> str:
+    return posixpath.relpath(path, base) if is_below(path, base) else path

@@ -1,0 +1,386 @@
+"""`plan(state, now) -> Plan`: what to start, what to cancel, and why everything else waits.
+
+Pure; called on the controller thread after each batch of events, over the resources that may want something. The
+order of `GUARDS` is the scheduling policy: the first reason to wait wins. A live update needs no slot and no guard
+but its own; a refused one is not an exception but a full update whose cause says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from ipytilt.core import live
+from ipytilt.core.events import Source
+from ipytilt.core.spec import ComposeBuild, CustomBuild, Kubernetes, Local, Resource, TriggerMode
+from ipytilt.core.state import (
+    CONFIG,
+    FILES,
+    INITIAL,
+    Because,
+    Cause,
+    Hold,
+    ImageTrack,
+    Lane,
+    Run,
+    State,
+    Track,
+    image_watch,
+    sources_of,
+    watches_of,
+)
+from ipytilt.core.steps import Apply, BuildImage, Built, Delete, Step
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """Start this: `branches` run side by side, each a sequence of steps."""
+
+    run: int
+    resource: str
+    lane: Lane
+    seq: int
+    cause: Cause
+    branches: tuple[tuple[Step, ...], ...]
+    marks: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    def begun(self, now: float) -> Run:
+        """The run this update becomes when it starts."""
+        return Run(self.run, self.resource, self.lane, self.seq, self.cause, self.branches, self.marks, now)
+
+
+@dataclass(frozen=True, slots=True)
+class LoadTiltfile:
+    """Evaluate these sources."""
+
+    run: int
+    sources: tuple[Source, ...]
+    args: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Decisions: `idle` want nothing (the rest of the wanting are held), `wake_at` is when to look again."""
+
+    load: LoadTiltfile | None = None
+    updates: tuple[Update, ...] = ()
+    cancel: frozenset[int] = frozenset()
+    holds: Mapping[str, Hold] = field(default_factory=dict)
+    idle: frozenset[str] = frozenset()
+    wake_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A resource wants an update: the full one of `cause`, or live ones."""
+
+    resource: Resource
+    track: Track
+    cause: Cause
+    gos: tuple[live.Go, ...] = ()
+    hold: Hold | None = None
+    force: bool = False
+    initial: bool = False
+    not_before: float = 0.0
+
+
+def plan(state: State, now: float) -> Plan:
+    """What to do in this state at this time (seconds of the events' clock)."""
+    if state.crash:
+        return Plan(cancel=_cancelled(state))
+    load = None
+    run = state.next_run
+    if state.load.stale and state.load.running is None:
+        load = LoadTiltfile(run, state.load.wanted, state.load.args)
+        run += 1
+    wants = [want(state, resource, now) for resource in state.spec.resources if resource.name in state.wanting]
+    wanted = [w for w in wants if w is not None]
+    board = _Board(state, now, run)
+    board.take_down()
+    board.start_live(wanted)
+    board.start_full(wanted)
+    names = {w.resource.name for w in wanted}
+    return Plan(
+        load=load,
+        updates=tuple(board.updates),
+        cancel=_cancelled(state),
+        holds=board.holds,
+        idle=frozenset(state.wanting - names - set(state.leaving)),
+        wake_at=min((w.not_before for w in wanted if w.not_before > now), default=None),
+    )
+
+
+def want(state: State, resource: Resource, now: float) -> Want | None:
+    """What this resource would do now if nothing held it; None when it needs nothing."""
+    track = state.tracks[resource.name]
+    if not state.enabled(resource.name) or state.down:
+        return None
+    if now < track.retry_at:
+        hold = Hold("retrying", _retry_text(track))
+        return Want(resource, track, track.retry_cause or Cause(), hold=hold, not_before=track.retry_at)
+    if track.retry_cause is not None:
+        return Want(resource, track, track.retry_cause)
+    pending = pending_files(state, resource, track)
+    flags = _flags(resource, track, pending)
+    manual_live = resource.trigger_mode is TriggerMode.MANUAL and bool(pending)
+    if track.deployed and (flags in ((), (FILES,)) or (manual_live and track.asked)):
+        verdict = _live(state, resource, track, pending)
+        if verdict is not None:
+            return verdict
+    if not flags:
+        return None
+    force = track.asked is not None and (resource.trigger_mode is TriggerMode.AUTO or not pending) and track.deployed
+    because = (Because(f"a live update broke: {track.broken}"),) if track.broken else ()
+    files = (*track.config_files, *pending)
+    return Want(resource, track, Cause(flags, files, because), force=force, initial=INITIAL in flags)
+
+
+def pending_files(state: State, resource: Resource, track: Track) -> tuple[str, ...]:
+    """Paths whose newest change this resource has not consumed."""
+    return tuple(
+        sorted({p for w in watches_of(resource) for p, s in state.changes.get(w, {}).items() if s > track.done})
+    )
+
+
+def _flags(resource: Resource, track: Track, pending: tuple[str, ...]) -> tuple[str, ...]:
+    flags = []
+    if not track.started and resource.auto_init:
+        flags.append(INITIAL)
+    if (pending or track.broken) and (resource.trigger_mode is TriggerMode.AUTO or track.asked):
+        flags.append(FILES)
+    if track.config and track.started and (resource.trigger_mode is TriggerMode.AUTO or track.asked):
+        flags.append(CONFIG)
+    if track.asked:
+        flags.append(track.asked.by)
+    return tuple(flags)
+
+
+def _live(state: State, resource: Resource, track: Track, pending: tuple[str, ...]) -> Want | None:
+    """Live updates that bring the containers up to date; a full one if the rules refuse; None if it is not for us."""
+    images = live.live_images(state.spec, resource)
+    covered = {image_watch(s) for ref in images for s in sources_of(state.spec, ref)}
+    mine = set(pending)
+    uncovered = [w for w in watches_of(resource) if w not in covered and mine & set(state.changes.get(w, {}))]
+    if not images or (pending and uncovered):
+        return None
+    found = live.decisions(state, resource)
+    manual = resource.trigger_mode is TriggerMode.MANUAL and track.asked is None
+    flags = (FILES, track.asked.by) if track.asked else (FILES,)
+    for decision in found:
+        if isinstance(decision, live.Refuse) and mine & set(decision.files) and not manual:
+            because = (*decision.because, Because(f"no live update: {decision.text}"))
+            return Want(resource, track, Cause(flags, decision.files, because))
+    gos = tuple(d for d in found if isinstance(d, live.Go))
+    if gos:
+        files = tuple(sorted({f for go in gos for f in go.files}))
+        because = tuple(dict.fromkeys(b for go in gos for b in go.because))
+        return Want(resource, track, Cause(flags, files, because), gos=gos)
+    waits = [d for d in found if isinstance(d, live.Wait)]
+    if waits:
+        return Want(resource, track, Cause((FILES,), waits[0].files), hold=Hold(waits[0].reason, waits[0].text))
+    return None
+
+
+def _retry_text(track: Track) -> str:
+    error = track.last.error if track.last else ""
+    return f"tries again by itself (attempt {track.attempts + 1}): {error}".rstrip(": ")
+
+
+def _cancelled(state: State) -> frozenset[int]:
+    return frozenset(run.id for run in state.runs.values() if run.cancelling)
+
+
+# ---------------------------------------------------------------------------------------------- the board
+
+
+class _Board:
+    """Scratch of one `plan` call: what runs already plus what this plan starts. Never outlives the call."""
+
+    def __init__(self, state: State, now: float, run: int) -> None:
+        self.state = state
+        self.now = now
+        self.next_run = run
+        self.updates: list[Update] = []
+        self.holds: dict[str, Hold] = {}
+        self.running: list[Run] = list(state.runs.values())
+
+    def start(self, update: Update) -> None:
+        self.updates.append(update)
+        self.running.append(update.begun(self.now))
+        self.next_run += 1
+
+    def busy(self, name: str, *lanes: Lane) -> bool:
+        return any(r.resource == name and (not lanes or r.lane in lanes) for r in self.running)
+
+    def take_down(self) -> None:
+        for name, resource in self.state.leaving.items():
+            if not self.busy(name):
+                cause = Cause(("Removed",))
+                self.start(Update(self.next_run, name, "down", self.state.seq, cause, ((Delete(resource),),)))
+
+    def start_live(self, wanted: Iterable[Want]) -> None:
+        for one in wanted:
+            name = one.resource.name
+            if not one.gos or self.busy(name) or name in self.state.leaving:
+                continue
+            hold = my_cluster_is_away(self, one)
+            if hold is not None:
+                self.holds[name] = hold
+                continue
+            marks = {go.container.id: go.marks for go in one.gos}
+            branches = tuple(go.steps for go in one.gos)
+            self.start(Update(self.next_run, name, "live", self.state.seq, one.cause, branches, marks))
+
+    def start_full(self, wanted: Iterable[Want]) -> None:
+        for one in sorted((w for w in wanted if not w.gos), key=_rank):
+            name = one.resource.name
+            hold = one.hold or next((h for h in (guard(self, one) for guard in GUARDS) if h is not None), None)
+            if hold is not None:
+                self.holds[name] = hold
+                continue
+            self.start(Update(self.next_run, name, "full", self.state.seq, one.cause, (_full_steps(self.state, one),)))
+
+
+def _rank(one: Want) -> tuple[int, int, int, float]:
+    """First builds in Tilt's order, then triggers first come first served, then the oldest change."""
+    if one.initial:
+        target = one.resource.target
+        kubernetes_rank = 1 if one.resource.name == "uncategorized" else 3 if one.resource.images else 2
+        kind = 0 if isinstance(target, Local) else kubernetes_rank if isinstance(target, Kubernetes) else 3
+        return (0, kind, 0, 0.0)
+    if one.track.asked:
+        return (1, 0, one.track.asked.seq, 0.0)
+    return (2, 0, 0, one.track.pending_since)
+
+
+def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
+    """Build what must be built, base images first, then deploy."""
+    steps: list[Step] = []
+    rebuilt: set[str] = set()
+    reused: list[Built] = []
+    for ref in one.resource.images:
+        if not _builds(state, ref):
+            continue
+        track = state.images.get(ref, ImageTrack())
+        bases = state.spec.images[ref].depends_on
+        newest = max(state.changes.get(image_watch(ref), {}).values(), default=0)
+        if track.built is None or newest > track.seq or one.force or rebuilt & set(bases):
+            rebuilt.add(ref)
+            known = ((b, state.images[b].built) for b in bases if b in state.images)
+            steps.append(BuildImage(state.spec.images[ref], tuple((b, k.local_ref) for b, k in known if k)))
+        else:
+            reused.append(track.built)
+    drifted = bool(live.live_images(state.spec, one.resource)) and not one.track.fresh
+    recreate = drifted or bool(one.track.broken)
+    return (*steps, Apply(one.resource, tuple(reused), recreate=recreate, force=one.force))
+
+
+def _builds(state: State, ref: str) -> bool:
+    """Built by a step of ours: not by Compose, and not merely synced into."""
+    image = state.spec.images.get(ref)
+    if image is None or isinstance(image.build, ComposeBuild):
+        return False
+    return not (isinstance(image.build, CustomBuild) and image.build.live_update_only)
+
+
+# ---------------------------------------------------------------------------------------------- guards
+
+Guard: TypeAlias = Callable[[_Board, Want], Hold | None]
+
+
+def tiltfile_is_stale(board: _Board, one: Want) -> Hold | None:  # noqa: ARG001 - one signature for all guards
+    """A Tiltfile that is about to run may change what is wanted."""
+    if board.state.load.stale or board.state.load.running is not None:
+        return Hold("tiltfile-reload", "the Tiltfile is about to be evaluated", ("(Tiltfile)",))
+    return None
+
+
+def it_is_being_taken_down(board: _Board, one: Want) -> Hold | None:
+    """What was deployed under this name has to go first."""
+    if one.resource.name in board.state.leaving or board.busy(one.resource.name, "down"):
+        return Hold("taking-down", "what was deployed before is being taken down", (one.resource.name,))
+    return None
+
+
+def a_serial_local_runs(board: _Board, one: Want) -> Hold | None:
+    """A local command that is not parallel-safe has the machine for itself."""
+    for run in board.running:
+        if run.resource != one.resource.name and _is_serial(board.state.spec.resource(run.resource)):
+            return Hold("waiting-for-local", f"local resource {run.resource} runs alone", (run.resource,))
+    return None
+
+
+def i_am_serial_and_something_runs(board: _Board, one: Want) -> Hold | None:
+    """A local command that is not parallel-safe starts when nothing else is updating."""
+    others = tuple(r.resource for r in board.running if r.resource != one.resource.name)
+    if others and _is_serial(one.resource):
+        return Hold("is-unparallelizable-local", "runs alone, waits for all other updates", others)
+    return None
+
+
+def uncategorized_is_applying(board: _Board, one: Want) -> Hold | None:
+    """Objects without a resource of their own go first."""
+    if one.resource.kind == "kubernetes" and board.busy("uncategorized") and one.resource.name != "uncategorized":
+        return Hold("waiting-for-uncategorized", "objects without a resource are being applied", ("uncategorized",))
+    return None
+
+
+def a_part_of_me_is_building(board: _Board, one: Want) -> Hold | None:
+    """This resource, or an image it shares and needs anew, is in somebody's update."""
+    if board.busy(one.resource.name):
+        return Hold("building-component", "its previous update is still running", (one.resource.name,))
+    building = {
+        step.image.ref
+        for r in board.running
+        for branch in r.branches
+        for step in branch
+        if isinstance(step, BuildImage)
+    }
+    shared = tuple(ref for ref in one.resource.images if ref in building)
+    return Hold("building-component", "a shared image is being built", shared) if shared else None
+
+
+def my_deps_are_not_ready(board: _Board, one: Want) -> Hold | None:
+    """The first update of a resource waits until each of its resource_deps was ready once."""
+    if one.track.started:
+        return None
+    tracks = board.state.tracks
+    unmet = tuple(d for d in one.resource.resource_deps if d in tracks and not tracks[d].was_ready)
+    return Hold("waiting-for-dep", f"waits for {', '.join(unmet)} to be ready", unmet) if unmet else None
+
+
+def my_cluster_is_away(board: _Board, one: Want) -> Hold | None:
+    """The engine that deploys this kind does not answer."""
+    problem = board.state.engines.get(one.resource.kind, "")
+    return Hold("waiting-for-cluster", problem, (one.resource.kind,)) if problem else None
+
+
+def no_free_slot(board: _Board, one: Want) -> Hold | None:  # noqa: ARG001 - one signature for all guards
+    """`max_parallel_updates` are running."""
+    limit = board.state.spec.settings.update.max_parallel_updates
+    names = tuple(r.resource for r in board.running)
+    return Hold("no-free-slot", f"{limit} updates run at once", names) if len(names) >= limit else None
+
+
+GUARDS: tuple[Guard, ...] = (
+    tiltfile_is_stale,
+    it_is_being_taken_down,
+    a_serial_local_runs,
+    i_am_serial_and_something_runs,
+    uncategorized_is_applying,
+    a_part_of_me_is_building,
+    my_deps_are_not_ready,
+    my_cluster_is_away,
+    no_free_slot,
+)
+"""The scheduling policy: the first answer wins."""
+
+
+def _is_serial(resource: Resource | None) -> bool:
+    return (
+        resource is not None
+        and isinstance(resource.target, Local)
+        and resource.target.cmd is not None
+        and not resource.target.allow_parallel
+    )

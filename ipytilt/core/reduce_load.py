@@ -1,0 +1,128 @@
+"""The part of `reduce` that deals with the Tiltfile: its sources, its arguments, and what a load changes.
+
+Runs on the controller thread only. A load is tried with the sources in force plus the newest one put; if it fails,
+the old spec stays in force, the failed source is kept aside only for retrying when a file it read changes, and the
+next cell starts again from what is good.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from ipytilt.core import events as ev
+from ipytilt.core.diff import Verdict, changed_images, compare
+from ipytilt.core.spec import Resource, Spec
+from ipytilt.core.state import ImageTrack, State, Track, image_watch, local_watch
+
+
+def source_put(state: State, event: ev.SourcePut) -> State:
+    """A cell ran: evaluate what is good with this source in its place."""
+    load = state.load
+    base = load.wanted if load.running is not None else load.good
+    put = tuple(event.source if s.key == event.source.key else s for s in base)
+    if event.source not in put:
+        put = (*put, event.source)
+    return replace(state, down=False, load=replace(load, wanted=put, stale=True, ticket=event.ticket))
+
+
+def source_removed(state: State, event: ev.SourceRemoved) -> State:
+    """A source (or all, for an empty key) is no longer wanted."""
+    kept = tuple(s for s in state.load.good if event.key and s.key != event.key)
+    return replace(state, load=replace(state.load, wanted=kept, stale=True, ticket=event.ticket))
+
+
+def args_changed(state: State, event: ev.ArgsChanged) -> State:
+    """Other arguments: evaluate again, even the same text."""
+    return replace(state, down=False, load=replace(state.load, args=event.args, stale=True, ticket=event.ticket))
+
+
+def config_files_changed(state: State, event: ev.FilesChanged) -> State:
+    """A file the Tiltfile read has changed: evaluate again what was tried last."""
+    load = state.load
+    if not load.wanted:
+        return state
+    changed = tuple(dict.fromkeys((*load.changed, *event.paths)))
+    return replace(state, load=replace(load, stale=True, changed=changed))
+
+
+def load_started(state: State, event: ev.LoadStarted) -> State:
+    """A worker has taken the wanted sources; what is put from here on needs another load."""
+    load = state.load
+    load = replace(
+        load,
+        stale=False,
+        running=event.run,
+        running_sources=load.wanted,
+        running_ticket=load.ticket,
+    )
+    return replace(state, load=load, next_run=max(state.next_run, event.run + 1))
+
+
+def load_finished(state: State, event: ev.LoadFinished) -> State:
+    """The evaluation ended: take the new spec over, or keep the old one and remember why."""
+    load = state.load
+    if load.running != event.run:
+        return state
+    done = replace(
+        load,
+        running=None,
+        finished=load.running_ticket,
+        error=event.error,
+        reads=event.reads,
+        count=load.count + 1,
+        at=event.at,
+    )
+    state = replace(state, revision=state.revision + 1, load=done)
+    if event.spec is None:
+        return state
+    changed = load.changed
+    good = load.running_sources
+    state = replace(state, load=replace(done, good=good, changed=() if not done.stale else done.changed))
+    return _take_over(state, event.spec, changed, event.at)
+
+
+def _take_over(state: State, spec: Spec, changed: tuple[str, ...], at: float) -> State:
+    old = state.spec
+    seq = state.seq + 1
+    verdicts = compare(old, spec)
+    leaving, runs = dict(state.leaving), dict(state.runs)
+    tracks: dict[str, Track] = {}
+    for name, verdict in verdicts.items():
+        before = old.resource(name)
+        if verdict in (Verdict.REMOVED, Verdict.REPLACED) and before is not None:
+            if state.tracks[name].started and before.kind != "local":
+                leaving[name] = before
+            runs = {i: replace(r, cancelling=True) if r.resource == name else r for i, r in runs.items()}
+    for resource in _ordered(old, spec):
+        tracks[resource.name] = _track(state, resource.name, verdicts[resource.name], changed, seq=seq, at=at)
+        if verdicts[resource.name] is not Verdict.REPLACED:
+            leaving.pop(resource.name, None)
+    stale = changed_images(old, spec)
+    images = {r: state.images.get(r, ImageTrack()) if r not in stale else ImageTrack() for r in spec.images}
+    watches = {*(image_watch(r) for r in spec.images), *(local_watch(r.name) for r in spec.resources)}
+    return replace(
+        state,
+        spec=replace(spec, resources=_ordered(old, spec)),
+        seq=seq,
+        tracks=tracks,
+        images=images,
+        runs=runs,
+        leaving=leaving,
+        changes={w: c for w, c in state.changes.items() if w in watches},
+        wanting=frozenset(tracks),
+    )
+
+
+def _track(state: State, name: str, verdict: Verdict, changed: tuple[str, ...], *, seq: int, at: float) -> Track:
+    known = state.tracks.get(name)
+    if known is None or verdict in (Verdict.ADDED, Verdict.REPLACED):
+        return Track(name, done=seq, pending_since=at)
+    if verdict is Verdict.REBUILD:
+        return replace(known, config=seq, config_files=changed, pending_since=known.pending_since or at)
+    return known
+
+
+def _ordered(old: Spec, new: Spec) -> tuple[Resource, ...]:
+    """Known resources keep their place, new ones come after them, as in Tilt."""
+    place = {r.name: i for i, r in enumerate(old.resources)}
+    return tuple(sorted(new.resources, key=lambda r: place.get(r.name, len(place))))

@@ -1,0 +1,221 @@
+"""The part of `reduce` that follows a run from its start to its one finish.
+
+Runs on the controller thread only. A finish of an unknown run changes nothing. Success moves marks forward; a failure
+moves them only as far as is known to be true, so that nothing is believed to be in a container that may not be.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal
+
+from ipytilt.core import events as ev
+from ipytilt.core.live import live_images
+from ipytilt.core.plan import Plan
+from ipytilt.core.spec import ComposeBuild, Local, Resource
+from ipytilt.core.state import (
+    HISTORY,
+    RETRY,
+    Changes,
+    ImageTrack,
+    Record,
+    Run,
+    State,
+    Track,
+    Tracked,
+    image_watch,
+    sources_of,
+    watches_of,
+)
+from ipytilt.core.steps import Applied, Built
+
+RETRY_FIRST, RETRY_CAP = 1.0, 30.0
+"""Seconds before the first retry after the world was away, doubling up to the cap."""
+
+
+def update_started(state: State, run: Run) -> State:
+    """The planner's update is under way: it takes the trigger with it, and the next plan knows."""
+    track = state.tracks.get(run.resource)
+    state = replace(state, runs={**state.runs, run.id: run}, next_run=max(state.next_run, run.id + 1))
+    if run.lane == "down":
+        leaving = {name: r for name, r in state.leaving.items() if name != run.resource}
+        return replace(state, leaving=leaving)
+    if track is None:
+        return state
+    started = track.started or run.lane == "full"
+    track = replace(track, asked=None, started=started, retry_at=0.0, retry_cause=None)
+    return replace(state, tracks={**state.tracks, track.name: track}, revision=state.revision + 1)
+
+
+def step_started(state: State, event: ev.StepStarted) -> State:
+    """A run moved on."""
+    run = state.runs.get(event.run)
+    if run is None:
+        return state
+    return replace(state, runs={**state.runs, run.id: replace(run, step=event.step, title=event.title)})
+
+
+def update_finished(state: State, event: ev.UpdateFinished) -> State:
+    """A run ended: record it, and believe exactly what its outcome proves."""
+    run = state.runs.get(event.run)
+    if run is None:
+        return state
+    runs = {i: r for i, r in state.runs.items() if i != run.id}
+    state = replace(state, runs=runs, wanting=state.wanting | {run.resource}, revision=state.revision + 1)
+    track = state.tracks.get(run.resource)
+    resource = state.spec.resource(run.resource)
+    if track is None or resource is None or run.lane == "down":
+        return state
+    state = _images_built(state, run, (*event.outcome.built, *_built_by_compose(state, resource, run, event)))
+    track = replace(track, history=(_record(run, event), *track.history)[:HISTORY])
+    match event.outcome:
+        case ev.Ok():
+            track = _succeeded(state, track, resource=resource, run=run, applied=event.outcome.applied)
+        case ev.Failed():
+            track = _failed(track, run, event.outcome, event.at)
+        case ev.Stopped():
+            track = _consumed(_live_blocked(track, run), run)
+    track = replace(track, pending_since=_pending_since(state, resource, track, event.at))
+    state = replace(state, tracks={**state.tracks, track.name: track})
+    return _forget_consumed(state)
+
+
+def _record(run: Run, event: ev.UpdateFinished) -> Record:
+    result: Literal["ok", "error", "stopped"]
+    match event.outcome:
+        case ev.Ok(user_error=error):
+            result, text = ("error" if error else "ok"), error
+        case ev.Failed(error=info):
+            result, text = "error", info.text or info.message
+        case ev.Stopped():
+            result, text = "stopped", "build canceled"
+    return Record(run.id, run.lane, run.cause, run.started_at, event.at, result, text, event.step_times)
+
+
+def _images_built(state: State, run: Run, built: tuple[Built, ...]) -> State:
+    if not built:
+        return state
+    images = dict(state.images)
+    for one in built:
+        if one.ref in images:
+            images[one.ref] = ImageTrack(one, run.seq)
+    return replace(state, images=images)
+
+
+def _built_by_compose(state: State, resource: Resource, run: Run, event: ev.UpdateFinished) -> tuple[Built, ...]:
+    if run.lane != "full" or not isinstance(event.outcome, ev.Ok):
+        return ()
+    return tuple(Built(r, r) for r in resource.images if isinstance(state.spec.images[r].build, ComposeBuild))
+
+
+def _consumed(track: Track, run: Run) -> Track:
+    return replace(
+        track,
+        done=max(track.done, run.seq),
+        config=0 if track.config <= run.seq else track.config,
+        config_files=() if track.config <= run.seq else track.config_files,
+        broken="",
+    )
+
+
+def _succeeded(state: State, track: Track, *, resource: Resource, run: Run, applied: tuple[Applied, ...]) -> Track:
+    track = replace(_consumed(track, run), attempts=0)
+    if run.lane == "live":
+        return replace(track, containers=_marked(track.containers, run.marks))
+    track = replace(track, deployed=True, served=run.id, fresh=True)
+    if isinstance(resource.target, Local):
+        ready_at_once = resource.target.serve is None
+        return replace(track, was_ready=track.was_ready or ready_at_once)
+    containers = _containers_after(state, track, resource=resource, run=run, applied=applied)
+    ready = any(c.container.running for c in containers.values())
+    return replace(track, containers=containers, was_ready=track.was_ready or ready, runtime_since=run.started_at)
+
+
+def _containers_after(
+    state: State, track: Track, *, resource: Resource, run: Run, applied: tuple[Applied, ...]
+) -> Mapping[str, Tracked]:
+    """Containers this run made have what its images have; one that outlived it keeps its marks."""
+    live = live_images(state.spec, resource)
+    ref = live[0] if live else ""
+    marks = {s: state.images[s].seq for s in sources_of(state.spec, ref) if s in state.images}
+    after: dict[str, Tracked] = {}
+    for container in (c for one in applied for c in one.containers):
+        known = track.containers.get(container.id)
+        if known is not None and known.image == ref and known.since_run != run.id:
+            after[container.id] = replace(known, container=container, trouble="")
+        else:
+            after[container.id] = Tracked(container, ref, 0, marks)
+    return after
+
+
+def _marked(containers: Mapping[str, Tracked], marks: Mapping[str, Mapping[str, int]]) -> Mapping[str, Tracked]:
+    """Marks only move forward, and only for containers that are still there."""
+    merged = dict(containers)
+    for container_id, reached in marks.items():
+        known = merged.get(container_id)
+        if known is not None:
+            best = {s: max(known.marks.get(s, 0), reached.get(s, 0)) for s in {*known.marks, *reached}}
+            merged[container_id] = replace(known, marks=best, trouble="", blocked=0)
+    return merged
+
+
+def _failed(track: Track, run: Run, outcome: ev.Failed, at: float) -> Track:
+    if outcome.kind == "unavailable":
+        delay = min(RETRY_CAP, RETRY_FIRST * 2**track.attempts)
+        flags = tuple(dict.fromkeys((*run.cause.flags, RETRY)))
+        cause = replace(run.cause, flags=flags) if run.lane == "full" else None  # a live one is worked out anew
+        return replace(track, retry_at=at + delay, attempts=track.attempts + 1, retry_cause=cause)
+    if run.lane == "live":
+        if not outcome.container:  # the local side is at fault: the next change is worth another try
+            return _consumed(_live_blocked(track, run), run)
+        text = outcome.error.message
+        containers = {i: replace(t, trouble=text) if i == outcome.container else t for i, t in track.containers.items()}
+        return replace(track, containers=containers, broken=text)
+    return _consumed(track, run)
+
+
+def _live_blocked(track: Track, run: Run) -> Track:
+    """These containers keep their old marks; they are tried again when something newer changes."""
+    containers = {
+        i: replace(t, blocked=max(run.marks[i].values(), default=run.seq)) if i in run.marks else t
+        for i, t in track.containers.items()
+    }
+    return replace(track, containers=containers)
+
+
+def _pending_since(state: State, resource: Resource, track: Track, at: float) -> float:
+    pending = any(s > track.done for w in watches_of(resource) for s in state.changes.get(w, {}).values())
+    return (track.pending_since or at) if pending or track.config else 0.0
+
+
+def _forget_consumed(state: State) -> State:
+    """Drop changes nobody can still need: older than every resource's, image's and container's mark."""
+    changes: dict[str, Changes] = {}
+    for watch, files in state.changes.items():
+        floor = _floor(state, watch)
+        changes[watch] = {p: s for p, s in files.items() if s > floor}
+    return replace(state, changes={w: c for w, c in changes.items() if c})
+
+
+def _floor(state: State, watch: str) -> int:
+    marks: list[int] = []
+    for resource in state.spec.resources:
+        if watch in watches_of(resource):
+            track = state.tracks[resource.name]
+            marks.append(track.done)
+            for tracked in track.containers.values():
+                marks.extend(seq for ref, seq in tracked.marks.items() if image_watch(ref) == watch)
+    marks.extend(image.seq for ref, image in state.images.items() if image_watch(ref) == watch)
+    return min(marks, default=state.seq)
+
+
+def planned(state: State, plan: Plan, now: float) -> State:
+    """The state once a plan is being carried out: what starts has started, what waits is dated, what is idle rests."""
+    for update in plan.updates:
+        state = update_started(state, update.begun(now))
+    holds = {}
+    for name, hold in plan.holds.items():
+        before = state.holds.get(name)
+        holds[name] = replace(hold, since=before.since if before and before.reason == hold.reason else now)
+    return replace(state, holds=holds, wanting=state.wanting - plan.idle)
