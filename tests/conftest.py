@@ -1,0 +1,144 @@
+"""Fixtures and options for all tests: what needs Docker, Compose or a browser, and the check for leaks.
+
+A test that needs something which is not here skips with a reason; ``--require docker,compose,browser`` (or
+TILT_REQUIRE, or CI=true) turns such skips into failures. Everything runs on pytest's thread.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.jupyter import JupyterServer
+from tests.support.leaks import no_leaks
+from tools.rig import browser as rig_browser
+from tools.rig import docker as rig_docker
+from tools.rig.daemon import Daemon
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
+    from tests.support.lab import LabPage
+
+_IN_CI = "docker,compose,browser"
+_LEAK_CHECKED = ("runtime", "engines", "views")
+_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add ``--require``."""
+    default = os.environ.get("TILT_REQUIRE", _IN_CI if os.environ.get("CI") == "true" else "")
+    parser.addoption("--require", default=default, help="markers whose tests fail instead of skipping, with commas")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Turn the skip of a required test into a failure, and remember failures for their screenshots."""
+    report = yield
+    required = set(item.config.getoption("--require").split(",")) & {mark.name for mark in item.iter_markers()}
+    if report.skipped and required and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{', '.join(sorted(required))} is required here: {reason}"
+    if report.failed:
+        item.stash[_FAILED] = True
+    return report
+
+
+@pytest.fixture(autouse=True)
+def _environment(request: pytest.FixtureRequest) -> None:
+    """Lead tests that are marked so to Docker, and skip those whose needs are not met."""
+    if request.node.get_closest_marker("docker") or request.node.get_closest_marker("compose"):
+        env = request.getfixturevalue("docker_host")
+        if request.node.get_closest_marker("compose") and rig_docker.plugin_version("compose", env) is None:
+            pytest.skip("no docker compose v2 here: python -m tools.rig install")
+    if request.node.get_closest_marker("kubernetes"):
+        pytest.skip("the rig brings up no cluster yet")
+
+
+@pytest.fixture(autouse=True)
+def _leak_check(request: pytest.FixtureRequest) -> Iterator[None]:
+    """After a test of a layer that starts things: no thread of ours, no child, no descriptor is left."""
+    place = request.path.relative_to(Path(__file__).parent).parts
+    if place[0] in _LEAK_CHECKED or place[0].startswith("test_processes"):
+        with no_leaks():
+            yield
+    else:
+        yield
+
+
+@pytest.fixture(scope="session")
+def docker_daemon() -> Iterator[dict[str, str]]:
+    """Give the environment that leads to a Docker daemon with the rig's base images."""
+    try:
+        with rig_docker.in_use() as env:
+            yield env
+    except rig_docker.NoDockerError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def docker_host(docker_daemon: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Set DOCKER_HOST and DOCKER_CONFIG for one test and return them; marked tests get this by themselves."""
+    for name, value in docker_daemon.items():
+        monkeypatch.setenv(name, value)
+    return docker_daemon
+
+
+@pytest.fixture
+def own_docker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
+    """Give a daemon that this test may halt and resume; its published ports are out of reach."""
+    try:
+        daemon = rig_docker.private(isolated=True)
+    except rig_docker.NoDockerError as error:
+        pytest.skip(str(error))
+    for name, value in daemon.env.items():
+        monkeypatch.setenv(name, value)
+    yield daemon
+    daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[JupyterServer]:
+    """Give a running JupyterLab with private folders; put notebooks below its ``root``."""
+    server = JupyterServer(tmp_path_factory.mktemp("jupyter"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    """Give a running Chromium.
+
+    Not for the whole session: while Playwright runs, no other event loop can on this thread, and tests that execute
+    notebooks need one.
+    """
+    path = rig_browser.find()
+    if path is None:
+        pytest.skip("no Chromium here: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(rig_browser.FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def lab_page(request: pytest.FixtureRequest, chromium: Browser, jupyter_server: JupyterServer) -> Iterator[LabPage]:
+    """Give a fresh page for JupyterLab; afterwards its kernels are ended, and a failure leaves a screenshot."""
+    from tests.support.lab import LabPage
+
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    page = LabPage(context.new_page(), jupyter_server)
+    yield page
+    if request.node.stash.get(_FAILED, False):
+        page.screenshot(f"failed-{request.node.name}")
+    context.close()
+    jupyter_server.end_sessions()

@@ -1,0 +1,96 @@
+"""JupyterLab in a browser, as a user drives it.
+
+Used on the test's thread. Results are awaited by prompt or content, never by kernel status: a kernel says idle while
+a cell runs as soon as it has answered anything else.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from pathlib import Path
+
+from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+
+from tests.support.jupyter import ROOT, JupyterServer
+
+ARTIFACTS = ROOT / "test-artifacts"
+_READY = """async () => {
+    const ready = async () => {
+        const panel = window.jupyterapp.shell.currentWidget;
+        await panel.context.ready;
+        await panel.sessionContext.ready;
+        await panel.sessionContext.session.kernel.info;
+    };
+    const late = new Promise((_, fail) => setTimeout(() => fail(new Error("no kernel after 60 s")), 60000));
+    await Promise.race([ready(), late]);
+}"""
+_CELLS = ".jp-NotebookPanel:visible .jp-Notebook .jp-Cell"
+
+
+class LabPage:
+    """One page of JupyterLab. ``errors`` collects what the page wrote to the console as errors."""
+
+    def __init__(self, page: Page, server: JupyterServer) -> None:
+        self.page = page
+        self.server = server
+        self.errors: list[str] = []
+        page.on("console", self._note)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
+
+    def open(self, notebook: str) -> None:
+        """Open a notebook (path below the server's root) in a fresh workspace; return when its kernel is ready."""
+        workspace = uuid.uuid4().hex
+        address = f"{self.server.url}/lab/workspaces/{workspace}/tree/{notebook}"
+        self.page.goto(f"{address}?token={self.server.token}&reset")
+        self.page.wait_for_selector(_CELLS, timeout=60_000)
+        self.page.evaluate(_READY)
+
+    def open_lab(self) -> None:
+        """Open JupyterLab without a document."""
+        self.page.goto(f"{self.server.url}/lab/workspaces/{uuid.uuid4().hex}?token={self.server.token}&reset")
+        self.page.wait_for_selector("#jp-main-dock-panel", timeout=60_000)
+
+    def cell(self, index: int) -> Locator:
+        """Return cell ``index``, counted from 0 over all cells."""
+        return self.page.locator(_CELLS).nth(index)
+
+    def start(self, index: int) -> Locator:
+        """Run cell ``index`` without waiting for its end; return it."""
+        cell = self.cell(index)
+        cell.locator(".jp-InputArea-editor").click()
+        self.page.keyboard.press("Control+Enter")
+        return cell
+
+    def run(self, index: int, timeout: float = 60) -> Locator:
+        """Run cell ``index`` and return it when it has ended, within ``timeout`` seconds."""
+        cell = self.start(index)
+        self.wait_finished(index, timeout)
+        return cell
+
+    def run_all(self) -> None:
+        """Start all cells."""
+        self.command("notebook:run-all-cells")
+
+    def wait_finished(self, index: int, timeout: float = 60) -> None:
+        """Return when cell ``index`` shows its execution number."""
+        expect(self.cell(index).locator(".jp-InputPrompt")).to_have_text(re.compile(r"\[\d+\]"), timeout=timeout * 1000)
+
+    def output(self, index: int) -> Locator:
+        """Return the output area of cell ``index``."""
+        return self.cell(index).locator(".jp-Cell-outputArea")
+
+    def command(self, name: str) -> None:
+        """Execute a JupyterLab command, such as ``docmanager:save``."""
+        self.page.evaluate("name => window.jupyterapp.commands.execute(name)", name)
+
+    def screenshot(self, name: str) -> Path:
+        """Keep a picture of the page as ``test-artifacts/NAME.png``; return its path."""
+        ARTIFACTS.mkdir(exist_ok=True)
+        path = ARTIFACTS / f"{name}.png"
+        self.page.screenshot(path=path)
+        return path
+
+    def _note(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.errors.append(message.text)
