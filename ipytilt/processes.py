@@ -391,13 +391,18 @@ def run(
     return Completed(exit_code, bytes(captured["stdout"]), bytes(captured["stderr"]))
 
 
+def living() -> tuple[Process, ...]:
+    """The children that run now."""
+    return tuple(_living.values())
+
+
 def stop_all(timeout: float = 1.5) -> tuple[str, ...]:
     """End every child and dismiss the guardian within about `timeout` seconds: SIGTERM, two thirds of it, SIGKILL.
 
     Returns what is still there, in words; the guardian goes on trying. Children may be started again afterwards.
     """
     deadline = time.monotonic() + timeout
-    left = list(_living.values())
+    left = living()
     for process in left:
         process.terminate()
     for process in left:
@@ -407,7 +412,7 @@ def stop_all(timeout: float = 1.5) -> tuple[str, ...]:
     for process in left:
         process.settle(deadline)
     watchlist.dismiss(deadline)
-    return tuple(map(repr, _living.values()))
+    return tuple(map(repr, living()))
 
 
 def _start_failed(argv: Sequence[str], problem: Exception) -> StartFailed:

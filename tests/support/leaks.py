@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ipytilt import processes
 from tests.support.waiting import eventually
 
 _GRACE_SECONDS = 5
@@ -26,6 +27,8 @@ def no_leaks() -> Iterator[None]:
 
     def all_gone() -> bool:
         gc.collect()
+        if not processes.living():
+            processes.stop_all()  # the guardian waits for the next child
         left = _everything() - before
         assert not left, "left behind: " + "; ".join(sorted(left))
         return True
