@@ -114,10 +114,13 @@ class Process:
         """Used by `spawn`. The child's own thread starts it, because an interrupt only ever hits the main thread."""
         try:
             threading.Thread(target=self._main, args=(launch, tees), name="ipytilt-process", daemon=True).start()
-            self._wait(lambda: self.started_at > 0, None)
+            with self._changed:
+                self._changed.wait_for(lambda: self._over or self.started_at > 0)
         except BaseException:  # an interrupt: nobody would know the child
             self.kill()
             raise
+        if self._error is not None and not self.started_at:
+            raise self._error
 
     def wait(self, timeout: float | None = None) -> int | None:
         """Wait for the end; the exit code, or None if the time is over. An error of a callback is raised here."""
