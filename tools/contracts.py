@@ -1,7 +1,8 @@
 """Import contracts that import-linter does not have: one door per client, and pure packages.
 
 Owns the two contract types named in ``pyproject.toml``. Both read the graph of direct imports, those inside
-functions included, and say nothing about modules that do not exist.
+functions included, and say nothing about modules that do not exist. ``python -m tools.contracts CONFIG`` checks all
+contracts of a configuration file and exits with 1 if one is broken.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from importlinter import Contract, ContractCheck, fields, output
+from importlinter.cli import lint_imports
 
 if TYPE_CHECKING:
     from grimp import ImportGraph
@@ -84,3 +86,7 @@ def _described(graph: ImportGraph, importer: str, imported: str) -> str:
     details = graph.get_import_details(importer=importer, imported=imported)
     lines = ", ".join(str(detail["line_number"]) for detail in details)
     return f"{importer} imports {imported} (line {lines})"
+
+
+if __name__ == "__main__":
+    raise SystemExit(lint_imports(config_filename=sys.argv[1], no_cache=True))

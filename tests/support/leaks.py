@@ -15,6 +15,7 @@ from pathlib import Path
 
 from ipytilt import processes
 from tests.support.waiting import eventually
+from tools.processes import command_line, parents
 
 _GRACE_SECONDS = 5
 
@@ -47,12 +48,9 @@ def _threads() -> Iterator[str]:
 
 
 def _children() -> Iterator[str]:
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            parent = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid():
-                command = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-                yield f"child {entry.name} ({command.strip() or 'ended, not waited for'})"
+    for pid, parent in parents().items():
+        if parent == os.getpid():
+            yield f"child {pid} ({' '.join(command_line(pid)) or 'ended, not waited for'})"
 
 
 def _open_files() -> Iterator[str]:

@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tools.processes import command_line
 from tools.rig import supervisor
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -129,7 +130,4 @@ def sweep() -> None:
 
 
 def _is_supervisor(pid: int) -> bool:
-    try:
-        return b"tools.rig.supervisor" in Path(f"/proc/{pid}/cmdline").read_bytes()
-    except OSError:
-        return False
+    return "tools.rig.supervisor" in command_line(pid)

@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from tools.processes import command_line, parents
 from tools.rig.apt import find
 
 PREFIX = "ipytilt-rig-"
@@ -163,21 +164,22 @@ def _make_bridge(name: str) -> None:
 
 def _processes_of(folder: Path) -> Iterator[int]:
     """Yield the daemons and shims that name ``folder`` in their command line, and all that descends from them."""
-    parents: dict[int, int] = {}
-    roots: set[int] = set()
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            words = (entry / "cmdline").read_bytes().split(b"\0")
-            parents[int(entry.name)] = int((entry / "stat").read_text().rpartition(")")[2].split()[1])
-            runtime = Path(os.fsdecode(words[0])).name.startswith(("dockerd", "containerd"))
-            if runtime and any(os.fsencode(folder) + b"/" in word for word in words):
-                roots.add(int(entry.name))
-    for pid in parents:
+    parent_of = parents()
+    roots = {pid for pid in parent_of if _is_runtime(command_line(pid), folder)}
+    for pid in parent_of:
         above: int | None = pid
         while above and above not in roots:
-            above = parents.get(above)
+            above = parent_of.get(above)
         if above:
             yield pid
+
+
+def _is_runtime(words: list[str], folder: Path) -> bool:
+    return (
+        bool(words)
+        and Path(words[0]).name.startswith(("dockerd", "containerd"))
+        and any(f"{folder}/" in word for word in words)
+    )
 
 
 def _mounts_below(folder: Path) -> list[str]:

@@ -1,0 +1,35 @@
+# The few words of this project. Everything goes into .venv and .cache in this folder.
+PYTHON ?= python3
+BOOTSTRAP := $(PYTHON) tools/bootstrap.py
+VENV := .venv/bin/python
+
+.PHONY: demo test bench lint format clean
+
+demo:  ## JupyterLab on the quickstart notebook; Ctrl-C ends it
+	@$(BOOTSTRAP)
+	@exec $(VENV) -m tools.demo
+
+test:  ## everything: lint, types, contracts, tests with real Docker, Compose and a browser
+	@$(BOOTSTRAP) dev test
+	-@$(VENV) -m tools.rig install
+	@$(VENV) -m tools.lint
+	@exec $(VENV) -m pytest $(ARGS)
+
+bench:  ## the figures, each beside its floor
+	@$(BOOTSTRAP) dev test
+	-@$(VENV) -m tools.rig install
+	@exec $(VENV) -m benchmarks
+
+lint:
+	@$(BOOTSTRAP) dev test
+	@exec $(VENV) -m tools.lint
+
+format:
+	@$(BOOTSTRAP) dev test
+	@$(VENV) -m ruff format .
+	@$(VENV) -m ruff check --fix .
+
+clean:
+	-@test ! -x $(VENV) || $(VENV) -m tools.rig down
+	rm -rf .venv .cache test-artifacts .hypothesis ipytilt/labextension
+	rm -rf labextension/lib labextension/node_modules labextension/tsconfig.tsbuildinfo
