@@ -110,3 +110,15 @@ class Broke(EngineError):
 
 class Cancelled(TiltError):
     """Asked for; never shown in red."""
+
+
+class Reported(TiltError):
+    """An error that happened on another thread and travelled here as data; `text` is its rendering."""
+
+    def __init__(self, message: str, *, text: str, hint: str = "", where: str = "") -> None:
+        super().__init__(message, hint=hint, where=where)
+        self.text = text
+
+    def render(self) -> str:
+        """As it was rendered where it happened."""
+        return self.text or super().render()

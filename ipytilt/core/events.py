@@ -149,12 +149,14 @@ class Ok:
 class Failed:
     """A run did not finish. `kind`: rejected (no retry), unavailable (back off), broke (content unknown), bug (ours).
 
-    `built` lists what was finished before the failure; `container` names the container it happened in, if any.
+    `built` lists what was finished before the failure, `synced` the containers that were brought up to date;
+    `container` names the container it happened in, if any.
     """
 
     error: ErrorInfo
     kind: Literal["rejected", "unavailable", "broke", "bug"]
     built: tuple[Built, ...] = ()
+    synced: tuple[str, ...] = ()
     container: str = ""
 
 
@@ -228,6 +230,15 @@ class EngineChanged:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class CommandHandled:
+    """A view's command was dealt with; `problem` is "" or what was wrong with it."""
+
+    id: str
+    problem: str
+    at: float
+
+
 Event: TypeAlias = (
     SourcePut
     | SourceRemoved
@@ -246,4 +257,5 @@ Event: TypeAlias = (
     | ServerChanged
     | Probed
     | EngineChanged
+    | CommandHandled
 )

@@ -23,7 +23,7 @@ from ipytilt.core.reduce_load import (
 )
 from ipytilt.core.reduce_run import step_started, update_finished
 from ipytilt.core.spec import Resource
-from ipytilt.core.state import CONFIG_WATCH, Asked, Server, State, Track, Tracked, sources_of, watches_of
+from ipytilt.core.state import CONFIG_WATCH, HANDLED, Asked, Server, State, Track, Tracked, sources_of, watches_of
 from ipytilt.core.steps import Container
 
 
@@ -65,6 +65,8 @@ def reduce(state: State, event: ev.Event) -> State:  # noqa: C901, PLR0912 - one
             return _probed(state, event)
         case ev.EngineChanged():
             return _engine_changed(state, event)
+        case ev.CommandHandled():
+            return replace(state, handled=(*state.handled, (event.id, event.problem))[-HANDLED:])
         case _:
             assert_never(event)
 

@@ -161,6 +161,8 @@ def _marked(containers: Mapping[str, Tracked], marks: Mapping[str, Mapping[str, 
 
 
 def _failed(track: Track, run: Run, outcome: ev.Failed, at: float) -> Track:
+    reached = {i: marks for i, marks in run.marks.items() if i in outcome.synced}
+    track = replace(track, containers=_marked(track.containers, reached))
     if outcome.kind == "unavailable":
         delay = min(RETRY_CAP, RETRY_FIRST * 2**track.attempts)
         flags = tuple(dict.fromkeys((*run.cause.flags, RETRY)))
@@ -178,10 +180,14 @@ def _failed(track: Track, run: Run, outcome: ev.Failed, at: float) -> Track:
 def _live_blocked(track: Track, run: Run) -> Track:
     """These containers keep their old marks; they are tried again when something newer changes."""
     containers = {
-        i: replace(t, blocked=max(run.marks[i].values(), default=run.seq)) if i in run.marks else t
+        i: replace(t, blocked=max(run.marks[i].values(), default=run.seq)) if _behind(t, run.marks.get(i, {})) else t
         for i, t in track.containers.items()
     }
     return replace(track, containers=containers)
+
+
+def _behind(tracked: Tracked, marks: Mapping[str, int]) -> bool:
+    return any(tracked.marks.get(source, 0) < seq for source, seq in marks.items())
 
 
 def _pending_since(state: State, resource: Resource, track: Track, at: float) -> float:

@@ -20,6 +20,8 @@ from ipytilt.core.steps import Built, Container, Step
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 HISTORY = 20
 """Finished updates kept per resource."""
+HANDLED = 200
+"""Answered commands kept, so that a view knows its clicks arrived."""
 
 Lane: TypeAlias = Literal["full", "live", "down"]
 Changes: TypeAlias = Mapping[str, int]
@@ -236,6 +238,7 @@ class State:
     watch_problems: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     holds: Mapping[str, Hold] = field(default_factory=lambda: EMPTY)
     wanting: frozenset[str] = frozenset()
+    handled: tuple[tuple[str, str], ...] = ()
     revision: int = 0
     down: bool = False
     crash: str = ""

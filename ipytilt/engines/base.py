@@ -167,3 +167,24 @@ class Observer(Protocol):
     def start(self, order: Order, post: Post, log: Log) -> Stop:
         """Begin to follow, serve, observe or attach; facts go to `post` from the order's own thread until stopped."""
         ...
+
+
+class ContainerEngine(Builder, Deployer, Containers, Observer, Protocol):
+    """All four ports together: what runs images and Compose services."""
+
+    @property
+    def name(self) -> str:
+        """The engine: docker or sandbox."""
+        ...
+
+    def describe(self) -> str:
+        """One line for people: product, version, where."""
+        ...
+
+    def close(self) -> None:
+        """Let go of connections, and of everything that must not outlive the kernel; within two seconds."""
+        ...
+
+
+class LocalEngineLike(Deployer, Observer, Protocol):
+    """Runs `local_resource` commands and servers."""

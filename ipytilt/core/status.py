@@ -1,0 +1,157 @@
+"""State -> the words every view shows: update status, runtime status, what waits and why.
+
+Pure; the one place for status words. The rules are Tilt's (first match wins), with what is plainly broken shown as
+broken: a container that keeps restarting is an error, not pending.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from ipytilt.core.plan import pending_files
+from ipytilt.core.spec import Compose, Local, Resource, TriggerMode
+from ipytilt.core.state import Record, Run, State, Track
+
+Word: TypeAlias = Literal["none", "pending", "in_progress", "ok", "error", "not_applicable", "disabled"]
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """One column: the word, a short text for people, since when (seconds of the events' clock, 0: unknown)."""
+
+    word: Word
+    text: str = ""
+    since: float = 0.0
+
+
+def update_status(state: State, resource: Resource) -> Status:
+    """What the newest update did, or what keeps the next one."""
+    if not state.enabled(resource.name):
+        return Status("disabled", "Disabled")
+    track = state.tracks[resource.name]
+    if run := state.running(resource.name):
+        return _running(run)
+    if state.down and not track.started:
+        return Status("none", "Taken down")
+    if _wanted(state, resource, track):
+        return Status("pending", "Update Pending", track.pending_since)
+    if track.last is None:
+        return Status("none", "Not started")
+    return _finished(track.last, resource)
+
+
+def runtime_status(state: State, resource: Resource) -> Status:
+    """How what was deployed is doing."""
+    if not state.enabled(resource.name):
+        return Status("disabled", "Disabled")
+    track = state.tracks[resource.name]
+    match resource.target:
+        case Local(serve=None):
+            return Status("not_applicable")
+        case Local():
+            found = _server(track)
+        case _:
+            found = _containers(track)
+    if found.word == "pending" and not track.containers and track.server is None:
+        word = update_status(state, resource).word
+        if word == "none":
+            return Status("none", "Not deployed")
+    return found
+
+
+def has_pending_changes(state: State, resource: Resource) -> bool:
+    """Changes are known that no update has consumed."""
+    return bool(pending_files(state, resource, state.tracks[resource.name]))
+
+
+def how(record: Record, resource: Resource) -> Literal["live update", "full update", "command"]:
+    """The kind of an update, in the users' words."""
+    if record.lane == "live":
+        return "live update"
+    return "command" if isinstance(resource.target, Local) else "full update"
+
+
+def is_ready(state: State, resource: Resource) -> bool:
+    """As `tilt wait` sees it: the runtime is ok, or there is none and the update is ok."""
+    runtime = runtime_status(state, resource).word
+    return runtime == "ok" or (runtime == "not_applicable" and update_status(state, resource).word == "ok")
+
+
+def is_up_to_date(state: State, resource: Resource) -> bool:
+    """Nothing pending, nothing running, and the last update was fine."""
+    return update_status(state, resource).word in ("ok", "not_applicable") and not state.load.stale
+
+
+def endpoints(state: State, resource: Resource) -> tuple[tuple[str, str], ...]:
+    """(URL, name) pairs: explicit links, then published ports."""
+    links = [(link.url, link.name) for link in resource.links]
+    if isinstance(resource.target, Compose):
+        ports = dict.fromkeys(resource.target.ports)
+        for tracked in state.tracks[resource.name].containers.values():
+            ports.update(dict.fromkeys(tracked.container.ports))
+        links = [*((f"http://localhost:{port}/", "") for port in ports), *links]
+    return tuple(dict.fromkeys(links))
+
+
+def duration_text(seconds: float) -> str:
+    """A duration as people read it: `6 ms`, `1.2 s`, `42 s`, `3 min`."""
+    if seconds < 0.9995:  # below this it rounds to milliseconds
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 9.95:  # Tilt's own border between 1.2s and 12s
+        return f"{seconds:.1f} s"
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min"
+
+
+def _wanted(state: State, resource: Resource, track: Track) -> bool:
+    if track.asked or track.retry_at or track.broken or (not track.started and resource.auto_init):
+        return True
+    auto = resource.trigger_mode is TriggerMode.AUTO
+    return auto and (bool(track.config and track.started) or has_pending_changes(state, resource))
+
+
+def _running(run: Run) -> Status:
+    verb = "Stopping…" if run.cancelling else "Deleting…" if run.lane == "down" else "Updating…"
+    return Status("in_progress", f"{verb} {run.title}".strip(), run.started_at)
+
+
+def _finished(last: Record, resource: Resource) -> Status:
+    if last.result == "error":
+        return Status("error", "Update error", last.finished_at)
+    if last.result == "stopped":
+        return Status("error", "Update stopped", last.finished_at)
+    if isinstance(resource.target, Local) and resource.target.cmd is None:
+        return Status("not_applicable", "", last.finished_at)
+    return Status("ok", f"Updated in {duration_text(last.took)}", last.finished_at)
+
+
+def _server(track: Track) -> Status:
+    server = track.server
+    if server is None:
+        return Status("pending", "Runtime Pending")
+    if server.error:
+        return Status("error", server.error, server.since)
+    if server.exit_code is not None:
+        return Status("error", f"Server exited with exit code {server.exit_code}", server.since)
+    if server.ready is False:
+        return Status("pending", "Not ready yet", server.since)
+    return Status("ok", "Runtime Ready", server.since)
+
+
+def _containers(track: Track) -> Status:
+    seen = [t.container for t in track.containers.values()]
+    since = track.runtime_since
+    if not seen:
+        return Status("pending", "Runtime Pending")
+    for container in seen:
+        if container.state == "restarting" or container.exit_code or container.error:
+            text = container.error or f"Container {container.name} exited with {container.exit_code}"
+            return Status("error", text, since)
+    for container in seen:
+        if container.health == "unhealthy":
+            return Status("error", f"Container {container.name} is unhealthy", since)
+    if all(c.running or c.exit_code == 0 for c in seen):
+        return Status("ok", "Runtime Ready", since)
+    return Status("pending", f"Container is {seen[0].state}", since)

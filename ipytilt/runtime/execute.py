@@ -1,0 +1,237 @@
+"""One update -> engine calls -> one outcome.
+
+Runs on the worker thread of the update (`ipytilt-run-N`); an update with several branches runs all but the first on
+threads of its own. Every error becomes data here: engines raise, the controller only ever sees an `Outcome`.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Literal, assert_never
+
+from ipytilt.core.events import ErrorInfo, Failed, Ok, Outcome, Stopped
+from ipytilt.core.live import command_text
+from ipytilt.core.plan import Update
+from ipytilt.core.spec import DockerBuild, Kind
+from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Delete, ExecIn, RestartContainer, Step, SyncFiles
+from ipytilt.engines.base import ContainerEngine, Deployer, LocalEngineLike, Work
+from ipytilt.errors import Broke, Cancelled, Rejected, TiltError, Unavailable
+
+_SIGKILLED = 137  # a run step that ends like this was killed with its container
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """What a session runs on: one container engine and the host itself."""
+
+    containers: ContainerEngine
+    local: LocalEngineLike
+
+    def deployer(self, kind: Kind) -> Deployer:
+        """Who deploys resources of this kind; raises `Rejected` for kinds this session cannot deploy."""
+        match kind:
+            case "local":
+                return self.local
+            case "compose":
+                return self.containers
+            case "kubernetes":
+                raise Rejected(
+                    "Kubernetes resources are not supported yet",
+                    engine="kubernetes",
+                    hint="use docker_compose() for now",
+                )
+
+
+StepStartedHook = Callable[[int, str], None]
+"""`hook(index, title)`, called when a step of the first branch begins."""
+
+
+@dataclass(slots=True)
+class _Yield:
+    """What a branch has achieved so far."""
+
+    built: list[Built] = field(default_factory=list)
+    applied: list[Applied] = field(default_factory=list)
+    times: list[tuple[str, float]] = field(default_factory=list)
+    user_error: str = ""
+    error: BaseException | None = None
+    container: str = ""
+
+
+def perform(
+    update: Update, engines: Engines, work: Work, *, on_step: StepStartedHook
+) -> tuple[Outcome, tuple[tuple[str, float], ...]]:
+    """Carry the update out; never raises. Returns the outcome and what each step took, in seconds."""
+    branches = [_Branch(update, steps, engines, work) for steps in update.branches]
+    threads = [
+        threading.Thread(target=b.run, args=(lambda *_: None,), name=f"ipytilt-run-{update.run}-{i}", daemon=True)
+        for i, b in enumerate(branches[1:], 1)
+    ]
+    for thread in threads:
+        thread.start()
+    for branch in branches[:1]:
+        branch.run(on_step)
+    for thread in threads:
+        thread.join()
+    yields = [b.result for b in branches]
+    times = tuple(t for y in yields for t in y.times)
+    return _outcome(update, yields), times
+
+
+def _outcome(update: Update, yields: list[_Yield]) -> Outcome:
+    built = tuple(b for y in yields for b in y.built)
+    failed = next((y for y in yields if y.error is not None), None)
+    if failed is None:
+        user_error = next((y.user_error for y in yields if y.user_error), "")
+        return Ok(built, tuple(a for y in yields for a in y.applied), user_error)
+    error = failed.error
+    if isinstance(error, Cancelled):
+        return Stopped(built)
+    containers = tuple(update.marks)
+    synced = tuple(c for c, y in zip(containers, yields, strict=False) if y.error is None)
+    kind = _kind(error)
+    return Failed(info_of(error), kind, built, synced, failed.container)
+
+
+def _kind(error: BaseException | None) -> Literal["rejected", "unavailable", "broke", "bug"]:
+    match error:
+        case Unavailable():
+            return "unavailable"
+        case Broke():
+            return "broke"
+        case TiltError():
+            return "rejected"
+        case _:
+            return "bug"
+
+
+def info_of(error: BaseException | None) -> ErrorInfo:
+    """An error as data; what is not one of ours is reported as a bug, with its trace."""
+    if isinstance(error, TiltError):
+        return ErrorInfo(error.message, error.hint, error.where, error.render())
+    trace = "".join(traceback.format_exception(error)) if error else ""
+    text = f"This is a bug in ipytilt: {type(error).__name__}: {error}"
+    return ErrorInfo(text, "report it with the log of the resource", text=text, trace=trace)
+
+
+class _Branch:
+    """A sequence of steps on one thread."""
+
+    def __init__(self, update: Update, steps: tuple[Step, ...], engines: Engines, work: Work) -> None:
+        self._update = update
+        self._steps = steps
+        self._engines = engines
+        self._work = work
+        self.result = _Yield()
+
+    def run(self, on_step: StepStartedHook) -> None:
+        """Run to the end or to the first failure; the error is kept, not raised."""
+        live = self._update.lane == "live"
+        count = len(self._steps)
+        try:
+            for index, step in enumerate(self._steps):
+                self._work.check()
+                title = title_of(step)
+                on_step(index, title)
+                if not live:
+                    self._work.log(f"STEP {index + 1}/{count} — {title}")
+                began = time.monotonic()
+                go_on = self._step(step)
+                self.result.times.append((title, time.monotonic() - began))
+                if not go_on:
+                    return
+            self._epilogue(live=live)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it becomes the run's one outcome
+            self.result.error = error
+
+    def _epilogue(self, *, live: bool) -> None:
+        if live:
+            for step in self._steps[:1]:
+                if isinstance(step, SyncFiles):
+                    self._work.log(f"  → Container {step.container.name} updated!")
+            return
+        for index, (title, took) in enumerate(self.result.times, 1):
+            self._work.log(f"     Step {index} - {took:.2f}s ({title})")
+        self._work.log(f"     DONE IN: {sum(t for _, t in self.result.times):.2f}s")
+
+    def _step(self, step: Step) -> bool:
+        """Carry one step out; False ends the branch without an error of ours."""
+        work, containers = self._work, self._engines.containers
+        match step:
+            case BuildImage():
+                self.result.built.append(containers.build(self._with_bases(step), work))
+            case Apply():
+                deployer = self._engines.deployer(step.resource.kind)
+                images = (*step.images, *self.result.built)
+                self.result.applied.append(deployer.apply(replace(step, images=images), work))
+            case Delete():
+                self._engines.deployer(step.resource.kind).delete(step, work)
+            case SyncFiles():
+                with _in_container(self.result, step.container.id):
+                    containers.sync(step.container, step.copies, work)
+            case ExecIn():
+                return self._exec(step)
+            case RestartContainer():
+                with _in_container(self.result, step.container.id):
+                    containers.restart(step.container, work)
+            case _:
+                assert_never(step)
+        return True
+
+    def _with_bases(self, step: BuildImage) -> BuildImage:
+        """Bases built a moment ago take the place of older ones."""
+        bases = dict(step.bases) | {b.ref: b.local_ref for b in self.result.built if b.ref in step.image.depends_on}
+        return replace(step, bases=tuple(bases.items()))
+
+    def _exec(self, step: ExecIn) -> bool:
+        text = command_text(step.argv)
+        if not step.echo_off:
+            self._work.log(f"[CMD {step.index}/{step.count}] {text}")
+        with _in_container(self.result, step.container.id):
+            code = self._engines.containers.exec(step.container, step.argv, self._work)
+            if code == _SIGKILLED:
+                raise Broke(f"{text!r} was killed", engine=self._engines.containers.name, doing="live update")
+        if code != 0:
+            name = step.container.name
+            self.result.user_error = f"command {text!r} failed with exit code: {code}"
+            self._work.log(f"  → Failed to update container {name}: {self.result.user_error}", "error")
+        return code == 0
+
+
+class _in_container:  # noqa: N801 - reads as a statement: with _in_container(result, id)
+    """Remembers in which container an error happened, unless it was the local side's fault or the world's."""
+
+    def __init__(self, result: _Yield, container: str) -> None:
+        self._result = result
+        self._container = container
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, Broke) or (isinstance(error, Rejected) and error.engine != "local"):
+            self._result.container = self._container
+
+
+def title_of(step: Step) -> str:
+    """What a step is called in logs and histories."""
+    match step:
+        case BuildImage():
+            verb = "Building Dockerfile" if isinstance(step.image.build, DockerBuild) else "Building Custom Build"
+            return f"{verb}: [{step.image.ref}]"
+        case Apply():
+            return "Running command" if step.resource.kind == "local" else "Deploying"
+        case Delete():
+            return "Deleting"
+        case SyncFiles():
+            return "Syncing files"
+        case ExecIn():
+            return f"[CMD {step.index}/{step.count}] {command_text(step.argv)}"
+        case RestartContainer():
+            return "Restarting container"
+        case _:
+            assert_never(step)

@@ -1,0 +1,246 @@
+"""Every user verb, once: words -> calls on the session -> an answer.
+
+The doors (`magics`, `cli`) only find the session and show the answer. Runs on the caller's thread; only `wait` and the
+evaluation of a Tiltfile block, in steps an interrupt can end.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn, TypeAlias
+
+from ipytilt.core.events import Source
+from ipytilt.errors import UsageError
+from ipytilt.runtime.logs import Line
+from ipytilt.runtime.session import Session
+from ipytilt.views import answers, wire
+from ipytilt.views import text as tables
+from ipytilt.views.rows import session_view
+
+TAIL_LINES = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a verb says: plain text, and whether the panel belongs beside it."""
+
+    text: str = ""
+    panel: bool = False
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+Run: TypeAlias = Callable[[Session, argparse.Namespace], Answer]
+
+
+@dataclass(frozen=True, slots=True)
+class Verb:
+    """One verb: how its words are parsed and what it does."""
+
+    name: str
+    summary: str
+    arguments: tuple[Callable[[argparse.ArgumentParser], None], ...]
+    run: Run
+
+
+VERBS: Final[dict[str, Verb]] = {}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong instead of ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{self.prog}: {message}", hint=self.format_usage().strip())
+
+    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:  # noqa: ARG002 - argparse's signature
+        raise UsageError(self.format_help() if message is None else message)
+
+
+def arg(word: str, **options: Any) -> Callable[[argparse.ArgumentParser], None]:
+    """One argument of a verb, in argparse's terms."""
+
+    def add(parser: argparse.ArgumentParser) -> None:
+        parser.add_argument(word, **options)
+
+    return add
+
+
+def verb(
+    name: str,
+    summary: str,
+    *arguments: Callable[[argparse.ArgumentParser], None],
+) -> Callable[[Run], Run]:
+    """Register the decorated function under `name`."""
+
+    def register(run: Run) -> Run:
+        VERBS[name] = Verb(name, summary, arguments, run)
+        return run
+
+    return register
+
+
+def do(session: Session, words: Sequence[str]) -> Answer:
+    """Carry out `words`, the first of which is a verb. Raises UsageError for unknown words."""
+    if not words:
+        return _status(session, argparse.Namespace())
+    found = VERBS.get(words[0])
+    if found is None:
+        raise UsageError(f"Unknown verb {words[0]!r}", hint=f"one of: {', '.join(VERBS)}")
+    parser = _Parser(prog=f"%tilt {found.name}", description=found.summary)
+    for add in found.arguments:
+        add(parser)
+    head, tail = _split_args(list(words[1:]))
+    namespace = parser.parse_args(head)
+    namespace.args = tail
+    return found.run(session, namespace)
+
+
+def split(line: str) -> list[str]:
+    """The words of a magic's line, as a shell would split them. Raises UsageError for an open quote."""
+    try:
+        return shlex.split(line)
+    except ValueError as error:
+        raise UsageError(f"Cannot read {line!r}: {error}", hint="close the quotes") from None
+
+
+def put_cell(session: Session, source: Source, args: tuple[str, ...] | None) -> Answer:
+    """Evaluate a cell in the place of what it defined before; waits for the verdict and raises it."""
+    if args is not None:
+        session.set_args(args)
+    session.wait_loaded(session.put(source))
+    return Answer(panel=True)
+
+
+# ---------------------------------------------------------------------------------------------- the verbs
+
+
+@verb("up", "Load a Tiltfile and start what it asks for.", arg("path", nargs="?", default=""))
+def _up(session: Session, words: argparse.Namespace) -> Answer:
+    path = words.path
+    if not path and not session.state.load.good:
+        path = "Tiltfile"
+    if words.args is not None:
+        session.wait_loaded(session.set_args(tuple(words.args)))
+    if path:
+        absolute = os.path.realpath(os.path.join(session.config.directory, path))
+        if not os.path.isfile(absolute):
+            raise UsageError(f"There is no file {path}", hint="name a Tiltfile, or write a %%tiltfile cell")
+        source = Source(f"file:{absolute}", absolute, os.path.dirname(absolute), None, absolute)
+        session.wait_loaded(session.put(source))
+    elif session.state.down:
+        session.wait_loaded(session.set_args(session.state.load.args))
+    return Answer(panel=True)
+
+
+@verb("down", "Take down everything that was deployed, and stop local servers.")
+def _down(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
+    session.down()
+    session.wait_taken_down()
+    return Answer("Everything is down. %tilt up starts it again.")
+
+
+@verb("status", "Show all resources.")
+def _status(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
+    document = wire.document(session_view(session.state, session.engine_line))
+    return Answer(tables.table(document, now=session.clock()))
+
+
+@verb("trigger", "Update a resource now.", arg("name"))
+def _trigger(session: Session, words: argparse.Namespace) -> Answer:
+    session.trigger(words.name, "CLI Trigger")
+    return Answer(f"Triggered {words.name}")
+
+
+@verb("stop", "Stop the running update of a resource.", arg("name"))
+def _stop(session: Session, words: argparse.Namespace) -> Answer:
+    session.stop_update(words.name)
+    return Answer(f"Stopping the update of {words.name}")
+
+
+@verb("enable", "Switch resources on.", arg("names", nargs="+"))
+def _enable(session: Session, words: argparse.Namespace) -> Answer:
+    session.enable(tuple(words.names), on=True)
+    return Answer(f"Enabled {', '.join(words.names)}")
+
+
+@verb("disable", "Switch resources off: take down what they deployed.", arg("names", nargs="+"))
+def _disable(session: Session, words: argparse.Namespace) -> Answer:
+    session.enable(tuple(words.names), on=False)
+    return Answer(f"Disabled {', '.join(words.names)}")
+
+
+@verb("logs", "Show the newest log lines of resources.", arg("names", nargs="*"), arg("--tail", type=int, default=0))
+def _logs(session: Session, words: argparse.Namespace) -> Answer:
+    for name in words.names:
+        if name != "(Tiltfile)":
+            session.resource(name)
+    lines: list[Line] = []
+    for name in words.names or [""]:
+        lines += session.logs.since(name, 0)[1]
+    lines.sort(key=lambda line: line.at)
+    shown = lines[-(words.tail or TAIL_LINES) :]
+    prefix = len(words.names) != 1
+    return Answer("\n".join(_log_line(line, prefix=prefix) for line in shown) or "no lines yet")
+
+
+@verb(
+    "wait",
+    "Wait until resources are ready and up to date.",
+    arg("names", nargs="*"),
+    arg("--timeout", type=float, default=120.0),
+)
+def _wait(session: Session, words: argparse.Namespace) -> Answer:
+    state = session.wait(tuple(words.names), timeout=words.timeout, up_to_date=True)
+    names = words.names or [r.name for r in state.spec.resources if state.enabled(r.name)]
+    return Answer(f"Ready: {', '.join(names)}")
+
+
+@verb("explain", "Say what a change of a file would do, without touching anything.", arg("path"))
+def _explain(session: Session, words: argparse.Namespace) -> Answer:
+    return Answer(answers.explain_text(session.explain(words.path), base=session.config.directory))
+
+
+@verb("why", "Say what the last update of a resource was caused by, and what was decided.", arg("name"))
+def _why(session: Session, words: argparse.Namespace) -> Answer:
+    return Answer(answers.why_text(session.why(words.name), base=session.config.directory, now=session.clock()))
+
+
+@verb("args", "Set the arguments of the Tiltfile and evaluate it again: %tilt args -- WORDS.")
+def _args(session: Session, words: argparse.Namespace) -> Answer:
+    session.wait_loaded(session.set_args(tuple(words.args or ())))
+    return Answer(panel=True)
+
+
+@verb("engine", "Say which engine the session runs on.")
+def _engine(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
+    return Answer(session.engines().containers.describe())
+
+
+@verb("panel", "Show the panel.")
+def _panel(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
+    session.start()
+    return Answer(panel=True)
+
+
+@verb("help", "Show this list.")
+def _help(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
+    width = max(map(len, VERBS))
+    return Answer("\n".join(f"%tilt {name:<{width}}  {each.summary}" for name, each in VERBS.items()))
+
+
+def _log_line(line: Line, *, prefix: bool) -> str:
+    level = {"warning": "WARNING: ", "error": "ERROR: "}.get(line.level, "")
+    return f"{line.resource:>13.13} │ {level}{line.text}" if prefix else f"{level}{line.text}"
+
+
+def _split_args(words: list[str]) -> tuple[list[str], list[str] | None]:
+    """What stands after `--` belongs to the Tiltfile."""
+    if "--" not in words:
+        return words, None
+    at = words.index("--")
+    return words[:at], words[at + 1 :]
