@@ -100,10 +100,10 @@ def _watch_troubled(state: State, event: ev.WatchTroubled) -> State:
 
 def _triggered(state: State, event: ev.Triggered) -> State:
     track = state.tracks.get(event.resource)
-    if track is None or not state.enabled(event.resource):
+    if track is None or state.down or not state.enabled(event.resource):
         return state
     asked = track.asked or Asked(event.by, state.seq + 1, event.at)
-    state = replace(state, seq=state.seq + 1, down=False)
+    state = replace(state, seq=state.seq + 1)
     return with_track(state, replace(track, asked=asked))
 
 

@@ -22,7 +22,7 @@ def source_put(state: State, event: ev.SourcePut) -> State:
     put = tuple(event.source if s.key == event.source.key else s for s in base)
     if event.source not in put:
         put = (*put, event.source)
-    return replace(state, down=False, load=replace(load, wanted=put, stale=True, ticket=event.ticket))
+    return replace(state, load=replace(load, wanted=put, stale=True, ticket=event.ticket))
 
 
 def source_removed(state: State, event: ev.SourceRemoved) -> State:
@@ -33,7 +33,7 @@ def source_removed(state: State, event: ev.SourceRemoved) -> State:
 
 def args_changed(state: State, event: ev.ArgsChanged) -> State:
     """Other arguments: evaluate again, even the same text."""
-    return replace(state, down=False, load=replace(state.load, args=event.args, stale=True, ticket=event.ticket))
+    return replace(state, load=replace(state.load, args=event.args, stale=True, ticket=event.ticket))
 
 
 def config_files_changed(state: State, event: ev.FilesChanged) -> State:
@@ -77,6 +77,8 @@ def load_finished(state: State, event: ev.LoadFinished) -> State:
         return state
     changed = load.changed
     good = load.running_sources
+    if load.running_ticket > load.finished:  # somebody asked for it, so what was taken down comes up again
+        state = replace(state, down=False)
     state = replace(state, load=replace(done, good=good, changed=() if not done.stale else done.changed))
     return _take_over(state, event.spec, changed, event.at)
 

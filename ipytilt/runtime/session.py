@@ -159,6 +159,8 @@ class Session:
         self.resource(name)
         if not self.store.current.enabled(name):
             raise UsageError(f"{name} is disabled", hint=f"enable it first: %tilt enable {name}")
+        if self.state.down:
+            raise UsageError("Everything was taken down", hint="%tilt up starts it again")
         self.post(ev.Triggered(name, by, self.clock()))
 
     def stop_update(self, name: str) -> None:

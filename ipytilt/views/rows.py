@@ -82,6 +82,8 @@ def _trigger(state: State, resource: Resource, *, pending: bool) -> tuple[bool, 
     track = state.tracks[resource.name]
     if not state.enabled(resource.name):
         return False, "Resource is disabled"
+    if state.down:
+        return False, "Everything was taken down: %tilt up starts it again"
     if track.asked:
         return False, "Resource already queued!"
     if state.running(resource.name):
