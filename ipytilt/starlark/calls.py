@@ -1,0 +1,219 @@
+"""Calls and attributes: how a method is found, how `*args` spread, and what a call that does not fit its function says.
+
+`LIBRARY` and `METHODS` are filled while `strings` and `library` are imported and only read afterwards.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from types import CodeType, FunctionType
+from typing import Any, NamedTuple, TypeVar
+
+from ipytilt.starlark.errors import EvalError
+from ipytilt.starlark.operators import elements
+from ipytilt.starlark.text import function_name, quote
+from ipytilt.starlark.values import MISSING, Builtin, Dict, Value, type_name
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Library(NamedTuple):
+    """A function of the library: its name, how many of its parameters are no arguments (the receiver), and itself."""
+
+    name: str
+    skipped: int
+    function: Any
+
+
+METHODS: dict[type, dict[str, Any]] = {}  # functions whose first parameter is the receiver
+LIBRARY: dict[CodeType | None, Library] = {}  # by the code of the function
+_WANTED = {"str": (str, "string"), "int": (int, "int"), "bytes": (bytes, "bytes")}
+
+
+def method(kind: type) -> Callable[[F], F]:
+    """Register a function as a method; its name is what follows the first underscore."""
+
+    def register(function: F) -> F:
+        name = function.__name__.split("_", 1)[1]
+        METHODS.setdefault(kind, {})[name] = function
+        LIBRARY[function.__code__] = Library(name, 1, function)
+        return function
+
+    return register
+
+
+def library_value(function: Any, receiver: Any = MISSING) -> Builtin:
+    """A library function or method as a value of the language."""
+    before = () if receiver is MISSING else (receiver,)
+
+    def run(_thread: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return call(function, *before, *args, **kwargs)
+
+    return Builtin(LIBRARY[function.__code__].name, run, doc=function.__doc__ or "", receiver=receiver)
+
+
+def attribute(value: Any, name: str) -> Any:
+    """`value.name`."""
+    found = METHODS.get(type(value), {}).get(name)
+    if found is not None:
+        return library_value(found, value)
+    found = value.attr(name) if isinstance(value, Value) else MISSING
+    if found is MISSING:
+        raise _no_attribute(value, name)
+    return found
+
+
+def _no_attribute(value: Any, name: str) -> EvalError:
+    hint = did_you_mean(name, attribute_names(value), ".{}")
+    return EvalError(f"{type_name(value)} has no .{name} field or method{hint}")
+
+
+def attribute_names(value: Any) -> list[str]:
+    """What `dir(value)` lists."""
+    return value.attr_names() if isinstance(value, Value) else sorted(METHODS.get(type(value), ()))
+
+
+def set_attribute(value: Any, target: Any, name: str) -> None:
+    """`target.name = value`."""
+    if not isinstance(target, Value):
+        raise EvalError(f"can't assign to .{name} field of {type_name(target)}")
+    target.set_attr(name, value)
+
+
+def did_you_mean(name: str, candidates: Sequence[str], form: str = "{}") -> str:
+    """The hint appended to an error about a name that is not known, or nothing."""
+    near = get_close_matches(name, candidates, n=1, cutoff=0.7)
+    return f" (did you mean {form.format(near[0])}?)" if near else ""
+
+
+def invoke(receiver: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    """`receiver.name(...)`."""
+    methods = METHODS.get(type(receiver))
+    if methods is None:
+        return call(attribute(receiver, name), *args, **kwargs)
+    function = methods.get(name)
+    if function is None:
+        raise _no_attribute(receiver, name)
+    return function(receiver, *args, **kwargs)
+
+
+def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
+    """`function(...)` where the function is any value."""
+    if (
+        type(function) is FunctionType
+        or type(function) is Builtin
+        or (isinstance(function, Value) and callable(function))
+    ):
+        return function(*args, **kwargs)
+    raise EvalError(f"invalid call of non-function ({type_name(function)})")
+
+
+def apply(function: Any, args: tuple[Any, ...], kwargs: dict[str, Any], star: Any, *, stars: Any) -> Any:
+    """`function(args, kwargs, *star, **stars)`; star and stars are None where absent."""
+    if star is not None:
+        try:
+            args = (*args, *elements(star))
+        except EvalError:
+            raise EvalError(f"argument after * must be iterable, not {type_name(star)}") from None
+    if stars is not None:
+        if type(stars) is not Dict:
+            raise EvalError(f"argument after ** must be a mapping, not {type_name(stars)}")
+        for name, value in stars.pairs():
+            if type(name) is not str:
+                raise EvalError(f"keywords must be strings, not {type_name(name)}")
+            if name in kwargs:
+                who = f"function {function_name(function)}" if type(function) is FunctionType else "call"
+                raise EvalError(f"{who} got multiple values for parameter {quote(name)}")
+            kwargs[name] = value
+    return call(function, *args, **kwargs)
+
+
+def signature(function: FunctionType) -> inspect.Signature:
+    """The parameters of a Starlark or library function as the language sees them."""
+    found = inspect.signature(function)
+    library = LIBRARY.get(function.__code__)
+    skipped = library.skipped if library else 0
+    return found.replace(
+        parameters=list(found.parameters.values())[skipped:], return_annotation=inspect.Signature.empty
+    )
+
+
+def misfit(function: Any, given: int, keywords: Sequence[str]) -> str | None:
+    """Why a call with so many positional arguments and these keywords does not fit; None if it does."""
+    if type(function) is not FunctionType:
+        return None if callable(function) else f"invalid call of non-function ({type_name(function)})"
+    library = LIBRARY.get(function.__code__)
+    parameters = list(signature(function).parameters.values())
+    kinds = {kind: [p for p in parameters if p.kind is kind] for kind in inspect._ParameterKind}
+    positional = kinds[inspect.Parameter.POSITIONAL_ONLY] + kinds[inspect.Parameter.POSITIONAL_OR_KEYWORD]
+    named = kinds[inspect.Parameter.POSITIONAL_OR_KEYWORD] + kinds[inspect.Parameter.KEYWORD_ONLY]
+    names = [p.name for p in named]
+    surplus = 0 if kinds[inspect.Parameter.VAR_POSITIONAL] else max(0, given - len(positional))
+    unknown = [] if kinds[inspect.Parameter.VAR_KEYWORD] else [name for name in keywords if name not in names]
+    taken = [name for name in keywords if name in [p.name for p in positional[:given]] and name in names]
+    missing = [
+        p.name
+        for p in [*positional[given:], *kinds[inspect.Parameter.KEYWORD_ONLY]]
+        if p.default is p.empty and not (p.name in keywords and p in named)
+    ]
+    if library is None:
+        return _function_misfit(
+            function, positional, given=given, found=(surplus, unknown, taken, missing), names=names
+        )
+    name = library.name
+    if surplus or (missing and missing[0] not in names):
+        return f"{name}: got {_count(given, 'argument')}, want {_wanted(positional)}"
+    if unknown and not names:
+        return f"{name}: unexpected keyword arguments"
+    if unknown:
+        return f"{name}: unexpected keyword argument {quote(unknown[0])}{did_you_mean(unknown[0], names)}"
+    if taken:
+        return f"{name}: got multiple values for keyword argument {quote(taken[0])}"
+    return f"{name}: missing argument for {missing[0]}" if missing else None
+
+
+def _function_misfit(
+    function: FunctionType,
+    positional: list[inspect.Parameter],
+    *,
+    given: int,
+    found: tuple[int, list[str], list[str], list[str]],
+    names: list[str],
+) -> str | None:
+    surplus, unknown, taken, missing = found
+    who = f"function {function_name(function)}"
+    if surplus:
+        if not names and not positional:
+            return f"{who} accepts no arguments ({given} given)"
+        most = "at most " if any(p.default is not p.empty for p in positional) else ""
+        return f"{who} accepts {most}{_count(len(positional), 'positional argument')} ({given} given)"
+    if taken:
+        return f"{who} got multiple values for parameter {quote(taken[0])}"
+    if unknown:
+        hint = did_you_mean(unknown[0], names)
+        return f"{who} got an unexpected keyword argument {quote(unknown[0])}{hint}"
+    return f"{who} missing {_count(len(missing), 'argument')} ({', '.join(missing)})" if missing else None
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
+def _wanted(positional: list[inspect.Parameter]) -> str:
+    required = sum(p.default is p.empty for p in positional)
+    if required == len(positional):
+        return str(required)
+    return f"at most {len(positional)}"
+
+
+def mistyped(code: CodeType, values: dict[str, Any]) -> str | None:
+    """Which argument of a library function has the wrong type, judged by its annotations; None if all fit."""
+    name, skipped, function = LIBRARY[code]
+    for place, parameter in enumerate(code.co_varnames[: code.co_argcount]):
+        wanted = _WANTED.get(function.__annotations__.get(parameter, ""))
+        if wanted and place >= skipped and type(values[parameter]) is not wanted[0]:
+            shown = place - skipped + 1 if place < code.co_posonlyargcount else parameter
+            return f"{name}: for parameter {shown}: got {type_name(values[parameter])}, want {wanted[1]}"
+    return None

@@ -1,0 +1,655 @@
+"""The functions every program can use, and the methods of lists, dicts and sets.
+
+Function names carry an underscore where Python has one of its own; their docstrings are what an editor shows. Error texts
+get the function's name in front where they leave evaluation.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import cmp_to_key
+from typing import Any, Protocol, cast
+
+from ipytilt.starlark.calls import (
+    LIBRARY,
+    METHODS,
+    F,
+    Library,
+    attribute,
+    attribute_names,
+    call,
+    library_value,
+    method,
+    signature,
+)
+from ipytilt.starlark.control import CURRENT, check_int, check_items, tick
+from ipytilt.starlark.errors import EvalError
+from ipytilt.starlark.operators import checked_index, elements, greater, less
+from ipytilt.starlark.strings import StringView
+from ipytilt.starlark.text import decode, encode, length, to_float, to_int, to_repr, to_str
+from ipytilt.starlark.values import MISSING, Dict, List, Set, Value, equal, key, truth, type_name
+
+FUNCTIONS: dict[str, Any] = {}  # the universe's functions, as Python functions
+
+
+class _Printer(Protocol):
+    def print(self, text: str) -> None: ...
+
+
+def universal(function: F) -> F:
+    """Register a function of the universe under its name without trailing underscore."""
+    name = function.__name__.rstrip("_")
+    FUNCTIONS[name] = function
+    LIBRARY[function.__code__] = Library(name, 0, function)
+    return function
+
+
+def _iterable(value: Any) -> Any:
+    try:
+        return elements(value)
+    except EvalError:
+        raise EvalError(f"for parameter 1: got {type_name(value)}, want iterable") from None
+
+
+def _want_int(value: Any) -> int:
+    if type(value) is not int:
+        raise EvalError(f"got {type_name(value)}, want int")
+    return value
+
+
+@universal
+def abs_(x: Any, /) -> Any:
+    """The magnitude of a number."""
+    if type(x) not in (int, float):
+        raise EvalError(f"got {type_name(x)}, want int or float")
+    return abs(x)
+
+
+@universal
+def any_(iterable: Any, /) -> bool:
+    """Whether some element is true."""
+    return any(_iterable(iterable))
+
+
+@universal
+def all_(iterable: Any, /) -> bool:
+    """Whether every element is true."""
+    return all(_iterable(iterable))
+
+
+@universal
+def bool_(x: Any = False, /) -> bool:  # noqa: FBT002
+    """Whether the value counts as true."""
+    return truth(x)
+
+
+@universal
+def bytes_(x: Any, /) -> bytes:
+    """Bytes from a string, or from an iterable of ints."""
+    if type(x) is str or type(x) is bytes:
+        return encode(x) if type(x) is str else x
+    for place, item in enumerate(items := _iterable(x)):
+        if type(item) is not int:
+            raise EvalError(f"at index {place}, got {type_name(item)}, want int")
+        if not 0 <= item <= 255:
+            raise EvalError(f"at index {place}, {item} out of range (want value in unsigned 8-bit range)")
+    return bytes(items)
+
+
+@universal
+def chr_(i: int, /) -> str:
+    """The string of one code point."""
+    _want_int(i)
+    if i < 0:
+        raise EvalError(f"Unicode code point {i} out of range (<0)")
+    if i > 0x10FFFF:
+        raise EvalError(f"Unicode code point U+{i:X} out of range (>0x10FFFF)")
+    return "\ufffd" if 0xD800 <= i < 0xE000 else chr(i)
+
+
+@universal
+def dict_(pairs: Any = None, /, **kwargs: Any) -> Dict:
+    """A new dict from another one, or from pairs, and keyword arguments."""
+    result = Dict()
+    _update(result, pairs, kwargs)
+    return result
+
+
+def _update(target: Dict, pairs: Any, kwargs: dict[str, Any]) -> None:
+    if type(pairs) is Dict:
+        for name, value in pairs.pairs():
+            target.store(name, value)
+    elif pairs is not None:
+        for place, pair in enumerate(_iterable(pairs)):
+            try:
+                items = elements(pair)
+            except EvalError:
+                what = f"dictionary update sequence element #{place} is not iterable ({type_name(pair)})"
+                raise EvalError(what) from None
+            if len(items) != 2:
+                raise EvalError(f"dictionary update sequence element #{place} has length {len(items)}, want 2")
+            target.store(*items)
+    for name, value in kwargs.items():
+        target.store(name, value)
+    check_items(len(target))
+
+
+@universal
+def dir_(x: Any, /) -> List:
+    """The names of a value's fields and methods, sorted."""
+    return List(attribute_names(x))
+
+
+@universal
+def enumerate_(iterable: Any, start: int = 0, /) -> List:
+    """Pairs of a running number and an element."""
+    return List(enumerate(_iterable(iterable), _want_int(start)))
+
+
+@universal
+def fail_(msg: Any, /) -> None:
+    """Stop with an error."""
+    raise EvalError(to_str(msg))
+
+
+_FLOAT = re.compile(r"[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?|inf|infinity|nan)", re.IGNORECASE)
+
+
+@universal
+def float_(x: Any = 0.0, /) -> float:
+    """A float from a number, bool or string."""
+    if type(x) is str:
+        if not _FLOAT.fullmatch(x) or not x.isascii():
+            raise EvalError(f"invalid float literal: {x}")
+        value = float(x)
+        if value in (float("inf"), float("-inf")) and "n" not in x.lower():
+            raise EvalError("floating-point number too large")
+        return value
+    if type(x) not in (bool, int, float):
+        raise EvalError(f"got {type_name(x)}, want number or string")
+    return to_float(x)
+
+
+@universal
+def getattr_(x: Any, name: str, default: Any = MISSING, /) -> Any:
+    """A field or method by name; default if there is none."""
+    if type(name) is not str:
+        raise TypeError
+    if default is not MISSING and name not in attribute_names(x):
+        return default
+    return attribute(x, name)
+
+
+@universal
+def hasattr_(x: Any, name: str, /) -> bool:
+    """Whether a value has such a field or method."""
+    if type(name) is not str:
+        raise TypeError
+    return name in attribute_names(x)
+
+
+@universal
+def hash_(x: Any, /) -> int:
+    """The hash of a string or bytes, the same in every run."""
+    if type(x) is str:
+        total = 0
+        units = x.encode("utf-16-be", "surrogatepass")
+        for place in range(0, len(units), 2):
+            total = (31 * total + int.from_bytes(units[place : place + 2], "big")) & 0xFFFFFFFF
+        return total - (1 << 32) if total >= 1 << 31 else total
+    if type(x) is not bytes:
+        raise EvalError(f"got {type_name(x)}, want string or bytes")
+    total = 0x811C9DC5
+    for byte in x:
+        total = ((total ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return total
+
+
+@universal
+def int_(x: Any = 0, base: Any = MISSING) -> int:
+    """An int from a number, a bool, or a string in some base (0: by its prefix)."""
+    if type(x) is str:
+        return _parse_int(x, 10 if base is MISSING else base)
+    if base is not MISSING:
+        raise EvalError("can't convert non-string with explicit base")
+    return int(x) if type(x) is bool else to_int(x)
+
+
+def _parse_int(text: str, base: Any) -> int:
+    if type(base) is not int or (base != 0 and not 2 <= base <= 36):
+        raise EvalError("base must be an integer >= 2 && <= 36")
+    if text.isascii() and text[:1] not in (" ", "\t", "\n") and "_" not in text and text == text.strip():
+        try:
+            return check_int(int(text, base))
+        except ValueError as error:
+            if "limit" in str(error):
+                raise EvalError(f"integer too large ({len(text)} digits)") from None
+    raise EvalError(f"invalid literal with base {base}: {text}")
+
+
+@universal
+def len_(x: Any, /) -> int:
+    """The number of elements, or of bytes of a string."""
+    kind = type(x)
+    if kind is str:
+        return length(x)
+    if kind in (List, Dict, tuple, range, bytes, Set) or (isinstance(x, Value) and hasattr(x, "__len__")):
+        return len(x)
+    raise EvalError(f"value of type {type_name(x)} has no len")
+
+
+@universal
+def list_(iterable: Any = (), /) -> List:
+    """A new list of the elements."""
+    items = _iterable(iterable)
+    check_items(len(items))
+    return List(items)
+
+
+@universal
+def max_(*args: Any, key: Any = None) -> Any:  # noqa: A002
+    """The greatest of the arguments, or of one iterable's elements."""
+    return _extreme(args, key, greater)
+
+
+@universal
+def min_(*args: Any, key: Any = None) -> Any:  # noqa: A002
+    """The least of the arguments, or of one iterable's elements."""
+    return _extreme(args, key, less)
+
+
+def _extreme(args: tuple[Any, ...], rank: Any, better: Callable[[Any, Any], bool]) -> Any:
+    if not args:
+        raise EvalError("requires at least one positional argument")
+    items = iter(elements(args[0]) if len(args) == 1 else args)
+    best = next(items, MISSING)
+    if best is MISSING:
+        raise EvalError("argument is an empty sequence")
+    best_rank = best if rank is None else call(rank, best)
+    for item in items:
+        tick()
+        item_rank = item if rank is None else call(rank, item)
+        if better(item_rank, best_rank):
+            best, best_rank = item, item_rank
+    return best
+
+
+@universal
+def ord_(c: Any, /) -> int:
+    """The code point of a one-character string."""
+    if type(c) not in (str, bytes):
+        raise EvalError(f"got {type_name(c)}, want string")
+    if len(c) != 1:
+        what = "string encodes" if type(c) is str else "bytes has length"
+        raise EvalError(f"{what} {len(c)}{' Unicode code points' if type(c) is str else ''}, want 1")
+    return ord(c)
+
+
+@universal
+def print_(*args: Any, sep: Any = " ", **kwargs: Any) -> None:
+    """Write the values as one line to the log."""
+    words = [to_str(arg) for arg in args] + [f"{name}={to_str(value)}" for name, value in kwargs.items()]
+    thread = cast("_Printer | None", CURRENT.get())
+    if thread is not None:
+        thread.print(to_str(sep).join(words))
+
+
+@universal
+def range_(start: Any, stop: Any = MISSING, step: int = 1, /) -> range:
+    """The ints from start (0) up to stop, by step."""
+    if stop is MISSING:
+        start, stop = 0, start
+    for number in (start, stop, step):
+        if not -(1 << 63) <= _want_int(number) < 1 << 63:
+            raise EvalError(f"{number} out of range (want value in signed 64-bit range)")
+    if step == 0:
+        raise EvalError("step argument must not be zero")
+    numbers = range(start, stop, step)
+    if numbers and not -(1 << 62) < numbers[-1] - numbers[0] < 1 << 62:
+        raise EvalError("too many elements")
+    return numbers
+
+
+@universal
+def repr_(x: Any, /) -> str:
+    """The value as a literal would denote it."""
+    return to_repr(x)
+
+
+@universal
+def reversed_(iterable: Any, /) -> List:
+    """A new list of the elements in reverse."""
+    items = _iterable(iterable)
+    check_items(len(items))
+    return List(items[::-1])
+
+
+@universal
+def set_(iterable: Any = (), /) -> Set:
+    """A new set of the elements."""
+    items = _iterable(iterable)
+    check_items(len(items))
+    return Set(items)
+
+
+@universal
+def sorted_(iterable: Any, key: Any = None, reverse: Any = False) -> List:  # noqa: FBT002
+    """A new list of the elements in order; equal ones keep theirs."""
+    items = _iterable(iterable)
+    check_items(len(items))
+    ranks = items if key is None else [call(key, item) for item in items]
+    kinds = set(map(type, ranks))
+    if kinds == {int} or (kinds == {str} and all(map(str.isascii, ranks))):
+        order = sorted(range(len(items)), key=list(ranks).__getitem__, reverse=truth(reverse))
+    else:
+        compare = cmp_to_key(lambda one, other: _compare(ranks[one], ranks[other]))
+        order = sorted(range(len(items)), key=compare, reverse=truth(reverse))
+    return List([items[place] for place in order])
+
+
+def _compare(one: Any, other: Any) -> int:
+    tick()
+    return -1 if less(one, other) else less(other, one)
+
+
+@universal
+def str_(x: Any, /) -> str:
+    """The value as text; a string as it is."""
+    return x.decode("utf-8", "replace") if type(x) is bytes else to_str(x)
+
+
+@universal
+def tuple_(iterable: Any = (), /) -> tuple[Any, ...]:
+    """A tuple of the elements."""
+    items = _iterable(iterable)
+    check_items(len(items))
+    return tuple(items)
+
+
+@universal
+def type_(x: Any, /) -> str:
+    """The name of the value's type."""
+    return type_name(x)
+
+
+@universal
+def zip_(*iterables: Any) -> List:
+    """Tuples of the elements at the same place, as many as the shortest has."""
+    columns = []
+    for place, iterable in enumerate(iterables, 1):
+        try:
+            columns.append(elements(iterable))
+        except EvalError:
+            raise EvalError(f"argument #{place} is not iterable: {type_name(iterable)}") from None
+    check_items(min(map(len, columns), default=0))
+    return List(zip(*columns))  # noqa: B905 - the shortest decides
+
+
+@method(List)
+def list_append(items: List, x: Any, /) -> None:
+    """Add an element at the end."""
+    if items.frozen or items.iterating:
+        items.writable("append to")
+    items.append(x)
+    check_items(len(items))
+
+
+@method(List)
+def list_clear(items: List, /) -> None:
+    """Remove all elements."""
+    items.writable("clear")
+    items.clear()
+
+
+@method(List)
+def list_extend(items: List, iterable: Any, /) -> None:
+    """Add all elements of an iterable at the end."""
+    more = _iterable(iterable)
+    items.writable("extend")
+    check_items(len(items) + len(more))
+    items.extend(more)
+
+
+@method(List)
+def list_index(items: List, value: Any, start: Any = None, end: Any = None, /) -> int:
+    """Where the value first occurs; an error if it does not."""
+    for bound in (start, end):
+        if bound is not None:
+            _want_int(bound)
+    for place in range(*slice(start, end).indices(len(items))):
+        if equal(items[place], value):
+            return place
+    raise EvalError("value not in list")
+
+
+@method(List)
+def list_insert(items: List, place: int, x: Any, /) -> None:
+    """Add an element before a place."""
+    _want_int(place)
+    items.writable("insert into")
+    items.insert(place, x)
+    check_items(len(items))
+
+
+@method(List)
+def list_pop(items: List, place: int = -1, /) -> Any:
+    """Remove and return the element at a place, by default the last."""
+    place = checked_index(items, place, len(items))
+    items.writable("pop from")
+    return items.pop(place)
+
+
+@method(List)
+def list_remove(items: List, value: Any, /) -> None:
+    """Remove the first element equal to the value; an error if there is none."""
+    items.writable("remove from")
+    for place, item in enumerate(items):
+        if equal(item, value):
+            del items[place]
+            return
+    raise EvalError("element not found")
+
+
+@method(Dict)
+def dict_clear(entries: Dict, /) -> None:
+    """Remove all entries."""
+    entries.writable("clear")
+    entries.clear()
+
+
+@method(Dict)
+def dict_get(entries: Dict, name: Any, default: Any = None, /) -> Any:
+    """The value of a key; default if it is not there."""
+    return entries.get(name if type(name) is str else key(name), default)
+
+
+@method(Dict)
+def dict_items(entries: Dict, /) -> List:
+    """A new list of the (key, value) pairs."""
+    return List(entries.pairs() if entries.keyed else entries.items())
+
+
+@method(Dict)
+def dict_keys(entries: Dict, /) -> List:
+    """A new list of the keys."""
+    return List(entries.names())
+
+
+@method(Dict)
+def dict_pop(entries: Dict, name: Any, default: Any = MISSING, /) -> Any:
+    """Remove a key and return its value; default if it is not there."""
+    entries.writable("delete from")
+    value = entries.pop(key(name), default)
+    if value is MISSING:
+        raise EvalError("missing key")
+    return value
+
+
+@method(Dict)
+def dict_popitem(entries: Dict, /) -> tuple[Any, Any]:
+    """Remove and return the first entry."""
+    if not entries:
+        raise EvalError("empty dict")
+    entries.writable("delete from")
+    name = entries.names()[0]
+    return name, entries.pop(key(name))
+
+
+@method(Dict)
+def dict_setdefault(entries: Dict, name: Any, default: Any = None, /) -> Any:
+    """The value of a key, set to default first if it is not there."""
+    value = entries.get(key(name), MISSING)
+    if value is MISSING:
+        entries.store(name, default)
+        return default
+    return value
+
+
+@method(Dict)
+def dict_update(entries: Dict, pairs: Any = None, /, **kwargs: Any) -> None:
+    """Set entries from another dict, or from pairs, and keyword arguments."""
+    _update(entries, pairs, kwargs)
+
+
+@method(Dict)
+def dict_values(entries: Dict, /) -> List:
+    """A new list of the values."""
+    return List(entries.values())
+
+
+def _keys(items: Iterable[Any]) -> set[Any]:
+    return {key(item) for item in items}
+
+
+@method(Set)
+def set_add(items: Set, x: Any, /) -> None:
+    """Add an element."""
+    items.table.store(x, None)
+    check_items(len(items))
+
+
+@method(Set)
+def set_clear(items: Set, /) -> None:
+    """Remove all elements."""
+    dict_clear(items.table)
+
+
+@method(Set)
+def set_discard(items: Set, x: Any, /) -> None:
+    """Remove an element if it is there."""
+    items.table.writable("delete from")
+    items.table.pop(key(x), None)
+
+
+@method(Set)
+def set_remove(items: Set, x: Any, /) -> None:
+    """Remove an element; an error if it is not there."""
+    dict_pop(items.table, x)
+
+
+@method(Set)
+def set_pop(items: Set, /) -> Any:
+    """Remove and return the first element."""
+    if not items.table:
+        raise EvalError("empty set")
+    return dict_popitem(items.table)[0]
+
+
+@method(Set)
+def set_union(items: Set, /, *others: Any) -> Set:
+    """A new set of the elements of all."""
+    return Set([*items, *(item for other in others for item in _iterable(other))])
+
+
+@method(Set)
+def set_intersection(items: Set, /, *others: Any) -> Set:
+    """A new set of the elements that all have."""
+    keys = [_keys(_iterable(other)) for other in others]
+    return Set(item for item in items if all(key(item) in other for other in keys))
+
+
+@method(Set)
+def set_difference(items: Set, /, *others: Any) -> Set:
+    """A new set of the elements that no other has."""
+    keys = _keys(item for other in others for item in _iterable(other))
+    return Set(item for item in items if key(item) not in keys)
+
+
+@method(Set)
+def set_symmetric_difference(items: Set, other: Any, /) -> Set:
+    """A new set of the elements that exactly one of both has."""
+    more = Set(_iterable(other))
+    return Set([*(item for item in items if item not in more), *(item for item in more if item not in items)])
+
+
+@method(Set)
+def set_issubset(items: Set, other: Any, /) -> bool:
+    """Whether the other has all elements of this one."""
+    return _keys(items) <= _keys(_iterable(other))
+
+
+@method(Set)
+def set_issuperset(items: Set, other: Any, /) -> bool:
+    """Whether this one has all elements of the other."""
+    return _keys(items) >= _keys(_iterable(other))
+
+
+@method(Set)
+def set_isdisjoint(items: Set, other: Any, /) -> bool:
+    """Whether both have no element in common."""
+    return not _keys(items) & _keys(_iterable(other))
+
+
+@method(Set)
+def set_update(items: Set, /, *others: Any) -> None:
+    """Add the elements of others."""
+    items.table.writable("insert into")
+    for other in others:
+        for item in list(_iterable(other)):
+            items.table.store(item, None)
+    check_items(len(items))
+
+
+def _replace(items: Set, kept: Set) -> None:
+    items.table.writable("delete from")
+    items.table = kept.table
+
+
+@method(Set)
+def set_intersection_update(items: Set, /, *others: Any) -> None:
+    """Keep only the elements that all others have."""
+    _replace(items, set_intersection(items, *others))
+
+
+@method(Set)
+def set_difference_update(items: Set, /, *others: Any) -> None:
+    """Remove the elements that others have."""
+    _replace(items, set_difference(items, *others))
+
+
+@method(Set)
+def set_symmetric_difference_update(items: Set, other: Any, /) -> None:
+    """Keep the elements that exactly one of both has."""
+    _replace(items, set_symmetric_difference(items, other))
+
+
+UNIVERSE: dict[str, Any] = {"None": None, "True": True, "False": False}
+UNIVERSE |= {name: library_value(function) for name, function in sorted(FUNCTIONS.items())}
+
+
+def universe_docs() -> dict[str, str]:
+    """For every function of the universe: its signature and what it does, on one line."""
+    return {name: _doc(name, function) for name, function in FUNCTIONS.items()}
+
+
+def method_docs() -> dict[str, dict[str, str]]:
+    """The same for methods, by the name of the type."""
+    kinds = {str: "string", bytes: "bytes", List: "list", Dict: "dict", Set: "set"}
+    return {kinds[kind]: {name: _doc(name, fn) for name, fn in table.items()} for kind, table in METHODS.items()}
+
+
+def _doc(name: str, function: Any) -> str:
+    shown = str(signature(function)).replace("=MISSING", "=...")
+    shown = re.sub(r": [\w.| \[\],']+?(?=[,)=]| =)", "", shown).replace(", /", "")
+    return f"{name}{shown} - {function.__doc__}"
