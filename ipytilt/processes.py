@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from signal import SIGKILL, SIGTERM
 from typing import IO, Literal, Protocol, TypeAlias
@@ -141,8 +141,7 @@ class Process:
         with self._changed:
             self._asked = True
             self._changed.notify_all()
-        if not self._signal(SIGTERM):
-            self._signal(SIGKILL)
+        self._signal(SIGTERM)
 
     def kill(self) -> None:
         """SIGKILL to the whole group; returns at once."""
@@ -175,22 +174,18 @@ class Process:
                 raise self._error
             return self.exit_code
 
-    def _signal(self, number: int) -> bool:
-        """Signal the group, and what else belongs to the tree; False if the group could not be reached."""
+    def _signal(self, number: int) -> None:
+        """Signal the group, and what else belongs to the tree."""
         with self._signalling:
             if not self._reachable:
                 self._early_signals.append(number)  # not started yet, or over
-                return True
-            try:
+                return
+            with suppress(ProcessLookupError, PermissionError):  # another user's by now: as far as we may
                 os.killpg(self.pid, number)
-            except (ProcessLookupError, PermissionError):
-                return False
-            finally:
-                if self._whole_tree and number == SIGKILL:
-                    guardian.kill_marked({self._mark})
-                elif self._whole_tree:
-                    guardian.strike(guardian.marked({self._mark}), number)
-            return True
+            if self._whole_tree and number == SIGKILL:
+                guardian.kill_marked({self._mark})
+            elif self._whole_tree:
+                guardian.strike(guardian.marked({self._mark}), number)
 
     # ------------------------------------------------------------------------------------ on the child's own thread
 

@@ -16,6 +16,7 @@ import pytest
 from ipytilt import processes
 from ipytilt.engines.base import Work
 from ipytilt.errors import Cancelled
+from ipytilt.orphans import watchlist
 from ipytilt.processes import Process, StartFailed, Stream, command_env, describe, run, spawn
 from tests.support.processes import alive
 from tests.support.waiting import eventually
@@ -285,6 +286,23 @@ def test_an_interrupted_wait_leaves_no_command(output: Output) -> None:
     eventually(lambda: not alive(int(output.lines[0])))
 
 
+def test_an_interrupt_during_the_start_leaves_no_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    interrupted = threading.Event()
+    announce = watchlist.announce
+
+    def announce_slowly(mark: str) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        interrupted.wait(10)
+        announce(mark)
+
+    monkeypatch.setattr(watchlist, "announce", announce_slowly)
+    with pytest.raises(KeyboardInterrupt):
+        spawn(["sleep", "1000"])
+    assert len(processes.living()) == 1
+    interrupted.set()
+    eventually(lambda: processes.living() == ())
+
+
 def test_an_interrupted_stop_can_be_repeated(output: Output) -> None:
     child = spawn(sh(STUBBORN), on_line=output)
     eventually(output.has("up"))
@@ -318,6 +336,7 @@ def test_many_threads_may_start_and_stop_children() -> None:
     assert codes == [143] * 40
 
 
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_forked_python_does_not_own_our_children() -> None:
     child = spawn(["sleep", "1000"])
     forked = os.fork()

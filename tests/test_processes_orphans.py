@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -18,7 +19,8 @@ from ipytilt.orphans import watchlist
 from tests.support.processes import alive, children_of
 from tests.support.waiting import eventually
 
-# Starts a server with a detached child, a server that ignores SIGTERM and a command; shows all their pids.
+# Shows the pids of six processes: a server and its detached, deaf child; a deaf server and its child; a command that
+# says good-bye and its child, which has no mark.
 KERNEL = """
     import os, signal, sys, time
     from ipytilt import processes
@@ -29,12 +31,17 @@ KERNEL = """
     def sh(script, **options):
         processes.spawn(["sh", "-c", script], on_line=show, **options)
 
-    sh("setsid sleep 1000 & echo $! $$; exec sleep 1000", whole_tree=True)
+    sh("setsid sh -c 'trap \\"\\" TERM; while :; do sleep 1; done' & echo $! $$; exec sleep 1000", whole_tree=True)
     sh("trap '' TERM; sleep 1000 & echo $! $$; while :; do wait; sleep 1; done", whole_tree=True)
-    sh("echo $$; sleep 1000; true")
+    sh("trap 'echo bye > $XDG_RUNTIME_DIR/bye; exit' TERM; env -i sleep 1000 & echo $! $$; wait")
 """
 READY = "    os.write(1, b'ready\\n')\n"
 SHOW_INTERRUPT = "    signal.signal(signal.SIGINT, lambda *_: os.write(1, b'interrupted\\n'))\n"
+FORK = """
+    if os.fork() == 0:
+        os.closerange(0, 3)
+        time.sleep(1000)
+"""
 SLEEP = READY + "    time.sleep(1000)\n"
 END_WHEN_TOLD = READY + "    sys.stdin.readline()\n"
 
@@ -61,13 +68,14 @@ class Kernel:
         )
         assert self.popen.stdout is not None
         words: set[str] = set()
-        while len(words) < 6:
+        while len(words) < 7:
             words.update(self.popen.stdout.readline().split())
         self.children = {int(word) for word in words - {"ready"}}
         self.guardian = eventually(lambda: children_of(self.popen.pid, "guardian.py"))[0]
 
     def close(self) -> None:
-        self.popen.kill()
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)  # what it forked, too
         self.popen.communicate(timeout=10)
 
 
@@ -79,12 +87,14 @@ def kernel(request: pytest.FixtureRequest) -> Iterator[Kernel]:
     eventually(lambda: not any(map(alive, kernel.children)))
 
 
+@pytest.mark.parametrize("kernel", [SLEEP, FORK + SLEEP], ids=["alone", "forked"], indirect=True)
 def test_a_killed_kernel_leaves_nothing(kernel: Kernel, records: Path) -> None:
     assert len(list(records.iterdir())) == 3
     kernel.popen.kill()
     eventually(lambda: not any(map(alive, kernel.children)))
     eventually(lambda: not alive(kernel.guardian))
     assert not records.exists()
+    assert (records.parent / "bye").exists()
 
 
 @pytest.mark.parametrize("kernel", [END_WHEN_TOLD], indirect=True)
