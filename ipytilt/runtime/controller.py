@@ -117,11 +117,10 @@ class Controller:
         state = planned(state, decided, now)
         if decided.load is not None:
             state = reduce(state, LoadStarted(decided.load.run, now))
-        self._hand_out(decided)
-        changed = state.revision != self._state.revision or state.crash != self._state.crash
-        self._publish(state)
-        if changed:
+        if state.revision != self._state.revision:  # before work starts: what a build reads is watched by then
             self._keeper.keep(orders(state))
+        self._hand_out(decided)
+        self._publish(state)
         return decided.wake_at
 
     def _hand_out(self, decided: Plan) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ipytilt.core import events as ev
+from ipytilt.core.spec import LiveUpdate
 from ipytilt.core.state import CONFIG, FILES, INITIAL
 from ipytilt.core.steps import Apply, BuildImage, Container, ExecIn, RestartContainer, SyncFiles
 from tests.support.core import MANUAL, World, failed, image, local, rules, service, spec
@@ -16,7 +17,7 @@ FX_A = rules(
 )
 
 
-def live_world(live=FX_A, **options) -> World:
+def live_world(live: LiveUpdate = FX_A, **options: object) -> World:
     world = World(spec(service("web", "web", **options), images=[image("web", live=live)]))
     world.settle()
     return world
@@ -46,7 +47,7 @@ def test_the_first_update_builds_and_deploys() -> None:
 
 
 @pytest.mark.parametrize(
-    ("saved", "lane", "expected_copies", "expected_commands"),
+    "saved, lane, expected_copies, expected_commands",
     [
         pytest.param(("src/a.py",), "live", ["/app/src/a.py"], ["touch /app/reload"], id="45"),
         pytest.param(("src/setup.py",), "live", ["/app/src/setup.py"], ["pip check", "touch /app/reload"], id="46"),
@@ -55,7 +56,9 @@ def test_the_first_update_builds_and_deploys() -> None:
         pytest.param(("src/a.py", "README.md"), "full", [], [], id="50"),
     ],
 )
-def test_live_update_or_full(saved, lane, expected_copies, expected_commands) -> None:
+def test_live_update_or_full(
+    saved: tuple[str, ...], lane: str, expected_copies: list[str], expected_commands: list[str]
+) -> None:
     world = live_world()
     world.save(*saved)
     assert world.lanes() == [("web", lane)]
@@ -72,7 +75,7 @@ def test_49_a_stop_file_inside_a_sync_means_a_full_update_that_names_the_rule() 
 
 
 @pytest.mark.parametrize(
-    ("syncs", "saved", "expected"),
+    "syncs, saved, expected",
     [
         pytest.param([("s1/f", "/d1/")], "s1/f", "/d1/f", id="34"),
         pytest.param([("s1/f", "/d1/g")], "s1/f", "/d1/g", id="35"),
@@ -81,7 +84,7 @@ def test_49_a_stop_file_inside_a_sync_means_a_full_update_that_names_the_rule() 
         pytest.param([("src/", "/app/")], "src/a/b.py", "/app/a/b.py", id="PM4"),
     ],
 )
-def test_path_mapping(syncs, saved, expected) -> None:
+def test_path_mapping(syncs: list[tuple[str, str]], saved: str, expected: str) -> None:
     world = live_world(rules(*syncs))
     world.save(saved)
     assert [target for _, target in copies(world)] == [expected]
@@ -204,9 +207,9 @@ def test_75_76_manual_mode_waits_for_the_trigger_then_only_syncs() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "saved"), [({"trigger_mode": MANUAL}, ()), ({}, ()), ({}, ("src/a.py",))], ids=["77", "78", "MT4"]
+    "options, saved", [({"trigger_mode": MANUAL}, ()), ({}, ()), ({}, ("src/a.py",))], ids=["77", "78", "MT4"]
 )
-def test_a_trigger_forces_a_full_update(options, saved) -> None:
+def test_a_trigger_forces_a_full_update(options: dict[str, object], saved: tuple[str, ...]) -> None:
     world = live_world(**options)
     if saved:
         world.save(*saved)

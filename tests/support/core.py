@@ -148,10 +148,7 @@ class World:
             self.post(ev.FilesChanged(name, tuple(found), self.now))
 
     def _watches(self, paths: list[str]) -> list[str]:
-        names = []
-        for each in self.state.spec.images.values():
-            if any(p.startswith(f"{w}/") or w == ROOT for p in paths for w in each.watched):
-                names.append(image_watch(each.ref))
+        names = [image_watch(each.ref) for each in self.state.spec.images.values() if any(p.startswith(f"{w}/") or w == ROOT for p in paths for w in each.watched)]
         for resource in self.state.spec.resources:
             target = resource.target
             if isinstance(target, Local) and any(p.startswith(d) for p in paths for d in target.deps):
