@@ -1,0 +1,295 @@
+"""From a draft to a `Spec`: match images to what deploys them, apply defaults, check what only the whole can show.
+
+Runs on the evaluating thread once the code has ended; asks the host for ignore files, otherwise works on the draft
+alone. The order of the stages is the order in which Tilt reports errors.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from ipytilt.core.spec import (
+    Compose,
+    ComposeBuild,
+    Ignore,
+    Image,
+    Link,
+    Local,
+    Resource,
+    Spec,
+    Target,
+    TriggerMode,
+)
+from ipytilt.tiltfile import image_builds
+from ipytilt.tiltfile.compose_files import bind_sources, build_section, published_ports
+from ipytilt.tiltfile.draft import Draft, LocalDraft, ResourceDraft, ServiceDraft, Wrong
+from ipytilt.tiltfile.host import Host
+from ipytilt.tiltfile.image_builds import Builds
+
+UNCATEGORIZED = "uncategorized"
+
+
+@dataclass(slots=True)
+class _Made:
+    """A resource on its way: what it deploys, the builds it uses directly, and what the user said about it."""
+
+    draft: ResourceDraft
+    target: Target
+    direct: tuple[str, ...] = ()
+    images: tuple[str, ...] = ()
+    links: tuple[Link, ...] = ()
+    deps: list[str] = field(default_factory=list)
+
+
+def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
+    """The spec of everything registered; `Wrong` if it does not fit together.
+
+    `args` are the Tiltfile arguments: names of resources to enable, unless the Tiltfile parsed them itself.
+    """
+    builds = Builds(draft.images)
+    image_builds.attach_live_updates(draft, builds)
+    services = [_service(service, draft, builds) for service in draft.services]
+    draft.warnings += _unused_images(draft, builds)
+    if draft.registry and services:
+        raise Wrong("default_registry is not supported with docker compose")
+    _check_live_updates(services, builds)
+    _check_steps(draft)
+    made = [*services, *(_local(local, host) for local in draft.locals)]
+    resources = _resources(made, draft)
+    deployed = dict.fromkeys(key for resource in resources for key in resource.images)
+    images = {image.key: image_builds.finished(image, builds, host) for image in builds if image.key in deployed}
+    return Spec(
+        resources=resources,
+        images=MappingProxyType({key: images[key] for key in deployed}),
+        enabled=_enabled(draft, resources, args),
+        config_files=host.reads,
+        watch_ignores=(*draft.watch_ignores, *_written_files(images.values())),
+        registry=draft.registry,
+        settings=draft.settings,
+        warnings=tuple(draft.warnings),
+    )
+
+
+# ---------------------------------------------------------------------------------------------- compose
+
+
+def _service(service: ServiceDraft, draft: Draft, builds: Builds) -> _Made:
+    project = draft.projects[service.project]
+    used = image_builds.service_image(service)
+    image = builds.find(used)
+    if image is None and (context := build_section(service.config)):
+        image = image_builds.ImageDraft(
+            reference=used,
+            build=ComposeBuild(service=service.service, context=context.directory),
+            watched=(context.directory,),
+            dockerfile_path=context.dockerfile,
+            volumes=bind_sources(service.config),
+            origin=service.origin,
+        )
+        builds.add(image)
+        builds.find(used)
+    if image and (image.entrypoint is not None or image.container_args is not None):
+        word = "entrypoint" if image.entrypoint is not None else "container_args"
+        raise Wrong(f"docker_build/custom_build.{word} not supported for Docker Compose resources", origin=image.origin)
+    ports = published_ports(service.config)
+    named = {other.service: other.name for other in draft.services if other.project == service.project}
+    inferred = [Link(f"http://localhost:{port}/") for port in ports] if service.infer_links else []
+    return _Made(
+        draft=service,
+        target=Compose(
+            project=project,
+            service=service.service,
+            image=used.familiar,
+            image_built=image.key if image else "",
+            config=json.dumps(service.config, sort_keys=True, separators=(",", ":")),
+            ports=ports,
+            volumes=bind_sources(service.config),
+        ),
+        direct=(image.key,) if image else (),
+        images=_build_order(service.name, image.key, builds) if image else (),
+        links=tuple(inferred),
+        deps=[named[name] for name in service.config.get("depends_on") or {} if name in named],
+    )
+
+
+def _build_order(resource: str, key: str, builds: Builds) -> tuple[str, ...]:
+    image = next(image for image in builds if image.key == key)
+    try:
+        return tuple(part.key for part in builds.in_build_order(image))
+    except Wrong as wrong:
+        raise Wrong(f"getting image build info for {resource}: {wrong.message}", origin=wrong.origin) from None
+
+
+# ---------------------------------------------------------------------------------------------- images as a whole
+
+
+def _unused_images(draft: Draft, builds: Builds) -> Iterator[str]:
+    suppressed = draft.settings.update.suppress_unused_image_warnings
+    unused = [image for image in builds if image.key not in builds.used and image.key not in suppressed]
+    if not unused or "*" in suppressed:
+        return
+    if not draft.services:
+        yield (
+            "We could not find any deployment instructions, such as docker_compose(...) or k8s_yaml(...). "
+            "No image is built until something deploys it."
+        )
+        return
+    image = unused[0]
+    similar = difflib.get_close_matches(image.key, builds.consumed, n=3)
+    hint = f"\nDid you mean… {', '.join(similar)}?" if similar else ""
+    yield (
+        f"Image not used in any Docker Compose config: {image.key} ({image.origin}){hint}\n"
+        "Skipping this image build. If that is meant, suppress this warning with "
+        f'update_settings(suppress_unused_image_warnings=["{image.key}"])'
+    )
+
+
+def _check_live_updates(made: Iterable[_Made], builds: Builds) -> None:
+    direct = {key for resource in made for key in resource.direct}
+    for image in builds:
+        if image.key in direct:
+            image_builds.check_live_update_paths(image, builds)
+
+
+def _check_steps(draft: Draft) -> None:
+    left = draft.unused_steps
+    if left:
+        listed = "".join(f"\n\t- {step} at {origin}" for origin, step in left.items())
+        raise Wrong(
+            f"found {len(left)} live_update steps that were created but not used in a live_update:{listed}",
+            origin=next(iter(left)),
+            hint="pass them to docker_build(..., live_update=[...]) or custom_build(..., live_update=[...])",
+        )
+
+
+def _written_files(images: Iterable[Image]) -> Iterator[Ignore]:
+    for image in images:
+        path = getattr(image.build, "outputs_image_ref_to", "")
+        if path:
+            yield Ignore(path)
+
+
+# ---------------------------------------------------------------------------------------------- local resources
+
+
+def _local(local: LocalDraft, host: Host) -> _Made:
+    patterns = [Ignore(local.dir, local.ignore, local.origin)] if local.ignore else []
+    return _Made(
+        draft=local,
+        target=Local(
+            cmd=local.cmd,
+            serve=local.serve,
+            deps=local.deps,
+            ignores=(*image_builds.git_folders([*local.deps, local.dir], host), *patterns),
+            allow_parallel=local.allow_parallel or local.cmd is None,
+            probe=local.probe,
+        ),
+    )
+
+
+# ---------------------------------------------------------------------------------------------- resources
+
+
+def _resources(made: Sequence[_Made], draft: Draft) -> tuple[Resource, ...]:
+    default = draft.trigger_mode[0] if draft.trigger_mode else TriggerMode.AUTO
+    known = {resource.draft.name for resource in made}
+    resources = []
+    for part in made:
+        about = part.draft
+        if not about.name:
+            raise Wrong("manifest missing name", origin=about.origin)
+        resources.append(
+            Resource(
+                name=about.name,
+                target=part.target,
+                images=part.images,
+                resource_deps=tuple(_known_deps(part, known, draft)),
+                trigger_mode=about.trigger_mode or default,
+                auto_init=about.auto_init is not False,
+                labels=tuple(sorted(about.labels)),
+                links=(*about.links, *part.links),
+                source=about.source,
+                origin=about.origin,
+            )
+        )
+    _check_order(resources)
+    return tuple(resources)
+
+
+def _known_deps(part: _Made, known: set[str], draft: Draft) -> Iterator[str]:
+    name = part.draft.name
+    for dep in dict.fromkeys([*part.deps, *part.draft.resource_deps]):
+        if dep == name:
+            raise Wrong(f"resource {name} specified a dependency on itself", origin=part.draft.origin)
+        if dep in known:
+            yield dep
+            continue
+        similar = difflib.get_close_matches(dep, sorted(known - {name}), n=1)
+        hint = f" (did you mean {similar[0]}?)" if similar else ""
+        draft.warnings.append(
+            f"resource {name} specified a dependency on unknown resource {dep} - dependency ignored{hint}"
+        )
+
+
+def _check_order(resources: Sequence[Resource]) -> None:
+    """`Wrong` if resources wait for each other in a circle."""
+    by_name = {resource.name: resource for resource in resources}
+    done: set[str] = set()
+    for start in by_name:
+        path: list[str] = []
+        pending: list[Iterator[str]] = [iter((start,))]
+        while pending:
+            name = next(pending[-1], None)
+            if name is None:
+                pending.pop()
+                if path:
+                    done.add(path.pop())
+            elif name in path:
+                circle = [*path[path.index(name) :], name]
+                raise Wrong(
+                    f"cycle detected in resource dependency graph: {' -> '.join(circle)}", origin=by_name[name].origin
+                )
+            elif name not in done:
+                path.append(name)
+                pending.append(iter(by_name[name].resource_deps))
+
+
+def _enabled(draft: Draft, resources: Sequence[Resource], args: Sequence[str]) -> frozenset[str]:
+    by_name = {resource.name: resource for resource in resources}
+    selected = draft.config.selected
+    if selected is None and draft.config.parsed_in is None and args:
+        selected = tuple(args)
+    if selected is None:
+        return frozenset(by_name)
+    unknown = [name for name in selected if name not in by_name]
+    if unknown:
+        raise Wrong(
+            f"You specified some resources that could not be found: {', '.join(map(json.dumps, unknown))}\n"
+            f"Is this a typo? Existing resources in Tiltfile: {', '.join(map(json.dumps, by_name))}",
+            hint=_closest(unknown[0], by_name),
+        )
+    if not selected:
+        return frozenset()
+    enabled: set[str] = set()
+    waiting = [*selected, *({UNCATEGORIZED} & by_name.keys())]
+    while waiting:
+        name = waiting.pop()
+        if name not in enabled:
+            enabled.add(name)
+            waiting += by_name[name].resource_deps
+    return frozenset(enabled)
+
+
+def _closest(name: str, known: Mapping[str, Any]) -> str:
+    similar = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {similar[0]}?" if similar else ""
+
+
+def with_watched(spec: Spec, host: Host) -> Spec:
+    """The spec with everything the host has recorded by now."""
+    return replace(spec, config_files=host.reads)

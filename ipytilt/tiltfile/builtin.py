@@ -1,0 +1,302 @@
+"""`@builtin`: one annotated Python function is registration, argument checking, completion and documentation at once.
+
+    @builtin("read_file")
+    def read_file(ev: Eval, paths: Path, default: StrOrNone = None) -> Blob: ...
+
+The first parameter is the evaluation; the rest are the Tiltfile parameters with their exact names, order and defaults.
+An annotation is a word of `vocabulary` (or str, bool, int, Any), which checks and converts what was passed; a default
+is used as it stands, so it can tell "not given" from None. A name with dots is a member of a module.
+
+The registry is filled when the modules of `builtins/` are imported, by `registered`; it is read-only afterwards.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import Any
+
+from ipytilt.starlark import MISSING, Builtin, EvalError, Value, type_name
+from ipytilt.tiltfile.draft import Wrong
+from ipytilt.tiltfile.evaluation import Eval
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """A word of the type vocabulary: `convert` returns what the function gets, or raises `Wrong` saying why not.
+
+    `verbatim`: the message stands for itself, without naming function and parameter.
+    """
+
+    word: str
+    convert: Callable[[Eval, Any], Any]
+    verbatim: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter as Tiltfiles see it."""
+
+    name: str
+    kind: Kind
+    required: bool
+    default: Any
+    keyword_only: bool
+
+
+class Registered:
+    """A builtin function.
+
+    Attributes:
+        name: with dots for a member of a module.
+        doc: its docstring.
+    """
+
+    def __init__(self, name: str, function: Callable[..., Any], *, raw: bool) -> None:
+        self.name = name
+        self.doc = inspect.getdoc(function) or ""
+        self._function = function
+        self._raw = raw
+
+    @cached_property
+    def parameters(self) -> tuple[Parameter, ...]:
+        """In order; empty for a function that takes anything."""
+        if self._raw:
+            return ()
+        hints = typing.get_type_hints(self._function, include_extras=True)
+        own = list(inspect.signature(self._function).parameters.values())[1:]
+        return tuple(
+            Parameter(
+                name=parameter.name,
+                kind=_kind(hints[parameter.name]),
+                required=parameter.default is inspect.Parameter.empty,
+                default=parameter.default,
+                keyword_only=parameter.kind is inspect.Parameter.KEYWORD_ONLY,
+            )
+            for parameter in own
+        )
+
+    @property
+    def signature(self) -> str:
+        """As documentation shows it: `read_file(paths, default=None)`."""
+        if self._raw:
+            return f"{self.name}(...)"
+        return f"{self.name}({', '.join(_shown(parameter) for parameter in self.parameters)})"
+
+    @cached_property
+    def _by_name(self) -> dict[str, Parameter]:
+        return {parameter.name: parameter for parameter in self.parameters}
+
+    @cached_property
+    def _positional(self) -> tuple[Parameter, ...]:
+        return tuple(parameter for parameter in self.parameters if not parameter.keyword_only)
+
+    def call(self, ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+        """Check and convert the arguments and run the function; EvalError carries a `Wrong` as its cause."""
+        try:
+            if self._raw:
+                return self._function(ev, args, kwargs)
+            return self._function(ev, **self._bind(ev, args, kwargs))
+        except Wrong as wrong:
+            raise EvalError(wrong.message) from wrong
+
+    def _bind(self, ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        if len(args) > len(self._positional):
+            raise Wrong(f"{self.name}: got {len(args)} arguments, want at most {len(self._positional)}")
+        bound: dict[str, Any] = {}
+        for parameter, value in zip(self._positional, args, strict=False):
+            bound[parameter.name] = self._convert(ev, parameter, value, shown=parameter.name)
+        for name, value in kwargs.items():
+            known = self._by_name.get(name)
+            if known is None:
+                near = nearest(name, self._by_name)
+                hint = f" (did you mean {near}?)" if near else ""
+                raise Wrong(f'{self.name}: unexpected keyword argument "{name}"{hint}')
+            if name in bound:
+                raise Wrong(f'{self.name}: got multiple values for keyword argument "{name}"')
+            bound[name] = self._convert(ev, known, value, shown=f'"{name}"')
+        for parameter in self.parameters:
+            if parameter.required and parameter.name not in bound:
+                raise Wrong(f"{self.name}: missing argument for {parameter.name}")
+        return bound
+
+    def _convert(self, ev: Eval, parameter: Parameter, value: Any, *, shown: str) -> Any:
+        try:
+            return parameter.kind.convert(ev, value)
+        except Wrong as wrong:
+            if parameter.kind.verbatim:
+                raise
+            raise Wrong(f"{self.name}: for parameter {shown}: {wrong.message}", hint=wrong.hint) from None
+
+
+def _shown(parameter: Parameter) -> str:
+    return parameter.name if parameter.required else f"{parameter.name}={parameter.default!r}"
+
+
+def _wanted(cls: type, word: str) -> Callable[[Eval, Any], Any]:
+    def convert(_ev: Eval, value: Any) -> Any:
+        if type(value) is not cls:
+            raise Wrong(f"got {type_name(value)}, want {word}")
+        return value
+
+    return convert
+
+
+_PLAIN = {
+    str: Kind("str", _wanted(str, "string")),
+    bool: Kind("bool", _wanted(bool, "bool")),
+    int: Kind("int", _wanted(int, "int")),
+    Any: Kind("any", lambda _ev, value: value),
+}
+
+
+def _kind(hint: Any) -> Kind:
+    """The vocabulary word in an annotation; `X | None` with a default of None means X or not given."""
+    if hint in _PLAIN:
+        return _PLAIN[hint]
+    for part in getattr(hint, "__metadata__", ()):
+        if isinstance(part, Kind):
+            return part
+    for part in typing.get_args(hint):
+        if part is not type(None):
+            return _kind(part)
+    raise TypeError(f"no word of the vocabulary: {hint!r}")
+
+
+def nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
+    """The known name at most half of whose letters are mistyped, or ""; case and underscores do not count."""
+
+    def folded(text: str) -> str:
+        return text.replace("_", "").lower()
+
+    wanted = folded(name)
+    best, limit = "", (len(wanted) + 1) // 2
+    for candidate in known:
+        distance = _edits(wanted, folded(candidate))
+        if distance < limit:
+            best, limit = candidate, distance
+    return best
+
+
+def _edits(a: str, b: str) -> int:
+    """How many insertions, deletions and replacements lead from one word to the other."""
+    row = list(range(len(b) + 1))
+    for i, letter in enumerate(a, 1):
+        diagonal, row[0] = row[0], i
+        for j, other in enumerate(b, 1):
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (letter != other))
+    return row[-1]
+
+
+# ---------------------------------------------------------------------------------------------- the registry
+
+_FUNCTIONS: dict[str, Registered] = {}
+_CONSTANTS: dict[str, Callable[[Eval], Any]] = {}
+
+
+def builtin(name: str, *, raw: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function under its Tiltfile name. `raw`: it gets `(ev, args, kwargs)` unchecked."""
+
+    def register(function: Callable[..., Any]) -> Callable[..., Any]:
+        _FUNCTIONS[name] = Registered(name, function, raw=raw)
+        return function
+
+    return register
+
+
+def constant(name: str) -> Callable[[Callable[[Eval], Any]], Callable[[Eval], Any]]:
+    """Register a value under its Tiltfile name; the function yields it once per evaluation."""
+
+    def register(function: Callable[[Eval], Any]) -> Callable[[Eval], Any]:
+        _CONSTANTS[name] = function
+        return function
+
+    return register
+
+
+@cache
+def registered() -> Mapping[str, Registered]:
+    """Every builtin function by name."""
+    package = importlib.import_module("ipytilt.tiltfile.builtins")
+    for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
+        importlib.import_module(module.name)
+    return dict(sorted(_FUNCTIONS.items()))
+
+
+NOT_YET = [
+    "k8s_yaml",
+    "filter_yaml",
+    "k8s_resource",
+    "k8s_kind",
+    "k8s_image_json_path",
+    "k8s_custom_deploy",
+    "helm",
+    "kustomize",
+    "allow_k8s_contexts",
+    "k8s_context",
+    "k8s_namespace",
+    "workload_to_resource_function",
+]
+"""What Tilt has and we do not: calling one of these says so at its line. A registered name is not looked for here."""
+
+
+def unsupported() -> tuple[str, ...]:
+    """The names of `NOT_YET` that nobody has registered."""
+    return tuple(name for name in NOT_YET if name not in registered())
+
+
+class Module(Value):
+    """A namespace of builtins such as `os`; its members are read-only."""
+
+    type_name = "module"
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.members: dict[str, Any] = {}
+
+    def attr(self, name: str) -> Any:
+        return self.members.get(name, MISSING)
+
+    def attr_names(self) -> list[str]:
+        return sorted(self.members)
+
+    def __str__(self) -> str:
+        return f"[module: {self.name}]"
+
+
+def environment(ev: Eval) -> dict[str, Any]:
+    """Every global name of the Tilt API, bound to this evaluation."""
+    names: dict[str, Any] = {}
+    for name, value in _members(ev):
+        *modules, last = name.split(".")
+        scope, path = names, ""
+        for module in modules:
+            path = f"{path}.{module}" if path else module
+            scope = scope.setdefault(module, Module(path)).members
+        scope[last] = value
+    return names
+
+
+def _members(ev: Eval) -> Iterator[tuple[str, Any]]:
+    for name, function in registered().items():
+        yield name, Builtin(name.rpartition(".")[2], _bound(ev, function))
+    for name, value in _CONSTANTS.items():
+        yield name, value(ev)
+    for name in unsupported():
+        yield name, Builtin(name, _refusing(name))
+
+
+def _bound(ev: Eval, function: Registered) -> Callable[..., Any]:
+    return lambda _thread, args, kwargs: function.call(ev, args, kwargs)
+
+
+def _refusing(name: str) -> Callable[..., Any]:
+    def refuse(*_: object) -> Any:
+        raise EvalError(f"not supported yet: {name}")
+
+    return refuse

@@ -1,0 +1,240 @@
+"""Settings of the session as a whole: updates, CI, watching, pruning, features, version."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Annotated, Any
+
+from ipytilt.core.spec import Ignore, PruneSettings
+from ipytilt.starlark import type_name
+from ipytilt.tiltfile.builtin import Kind, builtin
+from ipytilt.tiltfile.draft import Wrong
+from ipytilt.tiltfile.evaluation import Eval
+from ipytilt.tiltfile.vocabulary import Cmd, Duration, Env, MaybePath, Strs
+
+TILT_VERSION = (0, 37, 6)
+"""The version of Tilt whose language this is: what `version_settings(constraint=...)` is compared with."""
+
+_FEATURES = {"snapshots": True, "cluster_refresh": False}
+_OBSOLETE_FEATURES = frozenset(
+    [
+        "events",
+        "facets",
+        "labels",
+        "live_update_v2",
+        "disable_resources",
+        "bulk_disable_resources",
+        "multiple_containers_per_pod",
+        "offline_snapshot_creation",
+        "update_history",
+    ]
+)
+
+
+def _int_or_none(_ev: Eval, value: Any) -> int | None:
+    if value is not None and type(value) is not int:
+        raise Wrong(f"got {type_name(value)}, want int")
+    return value
+
+
+MaybeInt = Annotated[int | None, Kind("int or None", _int_or_none)]
+
+
+@builtin("update_settings")
+def update_settings(
+    ev: Eval,
+    max_parallel_updates: MaybeInt = None,
+    k8s_upsert_timeout_secs: MaybeInt = None,
+    suppress_unused_image_warnings: Strs = (),
+    k8s_server_side_apply: str = "",
+) -> None:
+    """How updates run: how many at once (default 3), how long an apply may take (default 30 s), what is not warned of."""
+    if max_parallel_updates is not None and max_parallel_updates < 1:
+        raise Wrong(f"max number of parallel updates must be >= 1(got: {max_parallel_updates})")
+    if k8s_upsert_timeout_secs is not None and k8s_upsert_timeout_secs < 1:
+        raise Wrong(f"minimum k8s upsert timeout is 1s; got {k8s_upsert_timeout_secs}s")
+    if k8s_server_side_apply not in ("", "true", "false", "auto"):
+        raise Wrong('k8s_server_side_apply must be "true", "false", or "auto"')
+    old = ev.draft.settings.update
+    new = replace(
+        old,
+        max_parallel_updates=max_parallel_updates or old.max_parallel_updates,
+        k8s_upsert_timeout_secs=k8s_upsert_timeout_secs or old.k8s_upsert_timeout_secs,
+        suppress_unused_image_warnings=(*old.suppress_unused_image_warnings, *suppress_unused_image_warnings),
+        k8s_server_side_apply=k8s_server_side_apply or old.k8s_server_side_apply,
+    )
+    ev.draft.settings = replace(ev.draft.settings, update=new)
+
+
+@builtin("ci_settings")
+def ci_settings(
+    ev: Eval,
+    k8s_grace_period: Duration | None = None,
+    timeout: Duration | None = None,
+    readiness_timeout: Duration | None = None,
+) -> None:
+    """Limits of a CI run, such as "10m": grace for pods, the whole run (default 30m), readiness (default 5m)."""
+    given = {"k8s_grace_period": k8s_grace_period, "timeout": timeout, "readiness_timeout": readiness_timeout}
+    said = {name: seconds for name, seconds in given.items() if seconds is not None}
+    ev.draft.settings = replace(ev.draft.settings, ci=replace(ev.draft.settings.ci, **said))
+
+
+@builtin("watch_settings")
+def watch_settings(ev: Eval, ignore: Strs = ()) -> None:
+    """Patterns of files whose changes never trigger anything, relative to the Tiltfile's folder."""
+    if ignore:
+        ev.draft.watch_ignores.append(Ignore(ev.dir, ignore, ev.origin()))
+
+
+@builtin("docker_prune_settings")
+def docker_prune_settings(
+    ev: Eval,
+    disable: bool = False,
+    max_age_mins: int = 0,
+    num_builds: int = 0,
+    interval_hrs: int = 0,
+    keep_recent: MaybeInt = None,
+) -> None:
+    """When unused images are removed: after `max_age_mins` (360), every `num_builds` builds or `interval_hrs` (1)."""
+    if num_builds and interval_hrs:
+        raise Wrong("can't specify both num_builds and interval_hrs; pick one")
+    old = ev.draft.settings.prune
+    prune = PruneSettings(
+        enabled=not disable,
+        max_age_mins=max_age_mins or old.max_age_mins,
+        num_builds=num_builds,
+        interval_hrs=interval_hrs or old.interval_hrs,
+        keep_recent=old.keep_recent if keep_recent is None else keep_recent,
+    )
+    ev.draft.settings = replace(ev.draft.settings, prune=prune)
+
+
+@builtin("secret_settings")
+def secret_settings(ev: Eval, disable_scrub: bool) -> None:
+    """Show values of Secret objects in logs as they are, if `disable_scrub`."""
+    ev.draft.settings = replace(ev.draft.settings, scrub_secrets=not disable_scrub)
+
+
+@builtin("analytics_settings")
+def analytics_settings(ev: Eval, enable: bool) -> None:
+    """Accepted for Tilt's sake: nothing is reported anywhere."""
+    del ev, enable
+
+
+@builtin("experimental_analytics_report")
+def experimental_analytics_report(ev: Eval, tags: Env) -> None:
+    """Accepted for Tilt's sake: nothing is reported anywhere."""
+    del ev, tags
+
+
+@builtin("experimental_telemetry_cmd")
+def experimental_telemetry_cmd(
+    ev: Eval, cmd: Cmd, cmd_bat: Cmd | None = None, period: Duration | None = None, dir: MaybePath = None
+) -> None:
+    """Accepted for Tilt's sake: no telemetry is collected."""
+    del cmd_bat, period, dir
+    if not cmd:
+        raise Wrong("cmd cannot be empty")
+    if ev.draft.telemetry:
+        raise Wrong("experimental_telemetry_cmd called multiple times; already called")
+    ev.draft.telemetry = True
+
+
+@builtin("experimental_metrics_settings", raw=True)
+def experimental_metrics_settings(ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
+    """Accepted for Tilt's sake: it does nothing there either."""
+    del args, kwargs
+    ev.warn("experimental_metrics_settings() is deprecated and does nothing")
+
+
+# ---------------------------------------------------------------------------------------------- features, team, version
+
+
+def _set_feature(ev: Eval, name: str, *, on: bool) -> None:
+    if name in _OBSOLETE_FEATURES:
+        ev.warn(f"Obsolete feature flag: {name}")
+    elif name not in _FEATURES:
+        raise Wrong(f"Unknown feature flag: {name}")
+    else:
+        features = dict(ev.draft.settings.features) | {name: on}
+        ev.draft.settings = replace(ev.draft.settings, features=tuple(sorted(features.items())))
+
+
+@builtin("enable_feature")
+def enable_feature(ev: Eval, msg: str) -> None:
+    """Switch a feature flag on."""
+    _set_feature(ev, msg, on=True)
+
+
+@builtin("disable_feature")
+def disable_feature(ev: Eval, msg: str) -> None:
+    """Switch a feature flag off."""
+    _set_feature(ev, msg, on=False)
+
+
+@builtin("disable_snapshots")
+def disable_snapshots(ev: Eval) -> None:
+    """Switch snapshots off."""
+    _set_feature(ev, "snapshots", on=False)
+
+
+@builtin("set_team")
+def set_team(ev: Eval, team_id: str) -> None:
+    """Name the team; once."""
+    if not team_id:
+        raise Wrong("team_id cannot be empty")
+    if ev.draft.team:
+        raise Wrong(f"team_id set multiple times (to '{ev.draft.team}' and '{team_id}')")
+    ev.draft.team = team_id
+
+
+@builtin("version_settings")
+def version_settings(ev: Eval, check_updates: bool = True, constraint: str = "") -> None:
+    """Stop unless the Tilt version this follows satisfies the constraint, such as ">=0.30.0"."""
+    del ev, check_updates
+    shown = ".".join(map(str, TILT_VERSION))
+    alternatives = constraint.split("||")
+    if constraint and not any(_all_satisfied(part, constraint) for part in alternatives):
+        raise Wrong(
+            f"you are running Tilt version {shown}, which doesn't match the version constraint specified in "
+            f"your Tiltfile: {constraint}"
+        )
+
+
+_COMPARISON = re.compile(
+    r"\s*,?\s*(>=|<=|!=|=|>|<|\^|~)?\s*v?(\d+|[xX*])(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?(?:-[\w.]+)?"
+)
+
+
+def _all_satisfied(text: str, whole: str) -> bool:
+    position, results = 0, []
+    while text[position:].strip():
+        match = _COMPARISON.match(text, position)
+        if not match:
+            raise Wrong(f"parsing version constraint: could not parse {whole!r}: improper constraint")
+        results.append(_satisfied(match[1] or "", match.groups()[1:]))
+        position = match.end()
+    return all(results)
+
+
+def _satisfied(operator: str, parts: Sequence[str | None]) -> bool:
+    given = tuple(int(part) for part in parts if part and part.isdigit())
+    full = given + (0,) * (3 - len(given))
+    fixed = 1 if operator == "^" and full[0] else len(given) if operator in ("", "=", "!=") else min(len(given), 2)
+    match operator:
+        case ">=":
+            return full <= TILT_VERSION
+        case ">":
+            return TILT_VERSION[: len(given)] > given
+        case "<=":
+            return TILT_VERSION[: len(given)] <= given
+        case "<":
+            return full > TILT_VERSION
+        case "!=":
+            return TILT_VERSION[:fixed] != full[:fixed]
+        case "" | "=":
+            return TILT_VERSION[:fixed] == full[:fixed]
+        case _:
+            return full <= TILT_VERSION and TILT_VERSION[:fixed] == full[:fixed]

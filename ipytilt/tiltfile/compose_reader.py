@@ -1,0 +1,399 @@
+"""Our own reader of Compose files, for machines without the Compose CLI: the common subset, in the CLI's output shape.
+
+Runs on the evaluating thread; files come through the host and are recorded. Each file is interpolated, each service is
+brought into the long form, then files are merged in order; what this reader does not know passes through.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from ipytilt.core.spec import ComposeProject
+from ipytilt.tiltfile.builtins.yaml_text import COMPOSE, YamlError, documents
+from ipytilt.tiltfile.draft import Wrong
+from ipytilt.tiltfile.host import Host
+from ipytilt.tiltfile.pathnames import absolute, dirname
+
+Config = dict[str, Any]
+
+_REPLACED = ("command", "entrypoint", "test")  # lists that a later file replaces instead of extending
+
+
+def read_config(project: ComposeProject, host: Host) -> Config:
+    """The effective configuration of a project; `Wrong` names the file and service that make none."""
+    variables = _variables(project, host)
+    merged: Config = {}
+    for path in project.config_paths:
+        merged = _merge(merged, _file(path, variables, host))
+    services = {
+        name: _finished(service, name, project, variables, host)
+        for name, service in sorted(merged.get("services", {}).items())
+        if _active(service, project.profiles)
+    }
+    _check_dependencies(services)
+    merged["services"] = services
+    networks = merged.get("networks") or {}
+    if any("default" in (service.get("networks") or {}) for service in services.values()):
+        networks = {"default": {}, **networks}
+    for kind, named in (("networks", networks), ("volumes", merged.get("volumes") or {})):
+        if named:
+            merged[kind] = {key: {"name": f"{project.name}_{key}", **(value or {})} for key, value in named.items()}
+    return {"name": project.name, **merged} | {"name": project.name}
+
+
+def _active(service: Config, profiles: tuple[str, ...]) -> bool:
+    wanted = service.get("profiles") or []
+    return not wanted or "*" in profiles or bool(set(wanted) & set(profiles))
+
+
+def _check_dependencies(services: Mapping[str, Config]) -> None:
+    for name, service in services.items():
+        for needed, how in service.get("depends_on", {}).items():
+            if needed not in services and how.get("required", True):
+                raise Wrong(f'service "{name}" depends on undefined service "{needed}": invalid compose project')
+
+
+# ---------------------------------------------------------------------------------------------- files and variables
+
+
+def _variables(project: ComposeProject, host: Host) -> dict[str, str]:
+    path = project.env_file or absolute(project.directory, ".env")
+    try:
+        text = host.read(path, record=bool(project.env_file)).decode(errors="replace")
+    except OSError as error:
+        if project.env_file:
+            raise Wrong(f"couldn't find env file: {path}: {error.strerror}") from None
+        text = ""
+    return {**dict(_dotenv(text, dict(host.environ))), **host.environ}
+
+
+_ASSIGNMENT = re.compile(
+    r"""^[ \t]*(?:export[ \t]+)?([\w.-]+)[ \t]*(?:[=:][ \t]*(?:'([^']*)'|"((?:[^"\\]|\\.)*)"|([^\n]*)))?""",
+    re.MULTILINE,
+)
+
+
+def _dotenv(text: str, known: dict[str, str]) -> Iterator[tuple[str, str]]:
+    """The assignments of an env file; later ones may use earlier ones."""
+    for match in _ASSIGNMENT.finditer(text.replace("\r\n", "\n")):
+        name, literal, quoted, plain = match.groups()
+        if literal is not None:
+            value = literal
+        elif quoted is not None:
+            value = interpolated(re.sub(r"\\(.)", lambda m: {"n": "\n", "t": "\t"}.get(m[1], m[1]), quoted), known)
+        elif plain is not None:
+            value = interpolated(re.split(r"(?:^|\s)#", plain, maxsplit=1)[0].strip(), known)
+        elif name in known:
+            value = known[name]
+        else:
+            continue
+        known.setdefault(name, value)
+        yield name, value
+
+
+def _file(path: str, variables: Mapping[str, str], host: Host) -> Config:
+    """One file, interpolated, its services in long form, `extends` and `include` resolved."""
+    try:
+        parsed = list(documents(host.read(path).decode(errors="replace"), COMPOSE))
+    except OSError as error:
+        raise Wrong(f"open {path}: {(error.strerror or str(error)).lower()}") from None
+    except YamlError as error:
+        raise Wrong(f"parsing {path}: {error}") from None
+    config = parsed[0] if parsed and parsed[0] is not None else {}
+    if not isinstance(config, dict) or not isinstance(config.get("services") or {}, dict):
+        raise Wrong(f"parsing {path}: services must be a mapping")
+    config = _interpolate_all(config, variables, path)
+    raw = config.get("services") or {}
+    for name, service in raw.items():
+        if not isinstance(service, dict):
+            raise Wrong(f"parsing {path}: services.{name} must be a mapping")
+    base = dirname(path)
+    config["services"] = {name: _extended(name, raw, base, variables, host, ()) for name in raw}
+    included: Config = {}
+    for entry in config.pop("include", None) or []:
+        paths = entry.get("path", []) if isinstance(entry, dict) else entry
+        for other in [paths] if isinstance(paths, str) else paths:
+            included = _merge(included, _file(absolute(base, other), variables, host))
+    return _merge(included, config)
+
+
+def _extended(
+    name: str,
+    services: Mapping[str, Config],
+    base: str,
+    variables: Mapping[str, str],
+    host: Host,
+    chain: tuple[str, ...],
+) -> Config:
+    if name in chain:
+        raise Wrong(f"circular reference: service {' -> '.join([*chain, name])} extends itself")
+    service = dict(services[name])
+    extends = service.pop("extends", None)
+    own = _long_form(service, base, variables)
+    if not extends:
+        return own
+    parent = extends.get("service", "") if isinstance(extends, dict) else extends
+    file = extends.get("file") if isinstance(extends, dict) else None
+    if file:
+        others = _file(absolute(base, file), variables, host)["services"]
+        inherited = others.get(parent)
+    else:
+        inherited = _extended(parent, services, base, variables, host, (*chain, name)) if parent in services else None
+    if inherited is None:
+        raise Wrong(f'service "{name}" extends "{parent}", which is not defined{" in " + file if file else ""}')
+    return _merge({key: value for key, value in inherited.items() if key != "depends_on"}, own)
+
+
+# ---------------------------------------------------------------------------------------------- interpolation
+
+_DOLLAR = re.compile(r"\$(?:(?P<escaped>\$)|(?P<name>[A-Za-z_]\w*)|(?P<brace>\{))")
+_BRACED = re.compile(r"([A-Za-z_]\w*)(?:(:?[-+?])(.*))?$", re.DOTALL)
+
+
+def interpolated(text: str, variables: Mapping[str, str]) -> str:
+    """`$VAR`, `${VAR}`, `${VAR:-x}`, `${VAR:+x}`, `${VAR:?why}` (nested too) replaced; `$$` is a dollar sign."""
+    parts, position = [], 0
+    while match := _DOLLAR.search(text, position):
+        parts.append(text[position : match.start()])
+        position = match.end()
+        if match["escaped"]:
+            parts.append("$")
+        elif match["name"]:
+            parts.append(variables.get(match["name"], ""))
+        else:
+            end = _closing_brace(text, position)
+            parts.append(_braced(text[position:end], variables))
+            position = end + 1
+    return "".join([*parts, text[position:]])
+
+
+def _closing_brace(text: str, start: int) -> int:
+    depth = 1
+    for position in range(start, len(text)):
+        depth += {"{": text[position - 1] == "$", "}": -1}.get(text[position], 0)
+        if not depth:
+            return position
+    raise Wrong(f'invalid interpolation format: "{text}". You may need to escape any $ with another $')
+
+
+def _braced(inner: str, variables: Mapping[str, str]) -> str:
+    match = _BRACED.match(inner)
+    if not match:
+        raise Wrong(f'invalid interpolation format: "${{{inner}}}". You may need to escape any $ with another $')
+    name, operator, other = match[1], match[2] or "", match[3] or ""
+    value = variables.get(name, "")
+    given = bool(value) if operator.startswith(":") else name in variables
+    match operator[-1:]:
+        case "-":
+            return value if given else interpolated(other, variables)
+        case "+":
+            return interpolated(other, variables) if given else ""
+        case "?" if not given:
+            raise Wrong(f"required variable {name} is missing a value: {interpolated(other, variables)}")
+        case _:
+            return value
+
+
+def _interpolate_all(value: Any, variables: Mapping[str, str], where: str) -> Any:
+    if isinstance(value, str):
+        try:
+            return interpolated(value, variables)
+        except Wrong as wrong:
+            raise Wrong(f"{where}: {wrong.message}") from None
+    if isinstance(value, list):
+        return [_interpolate_all(item, variables, where) for item in value]
+    if isinstance(value, dict):
+        return {key: _interpolate_all(item, variables, where) for key, item in value.items()}
+    return value
+
+
+# ---------------------------------------------------------------------------------------------- long form
+
+
+def _long_form(service: Config, base: str, variables: Mapping[str, str]) -> Config:
+    """A service as one file defines it, every short form written out and every path absolute."""
+    result = dict(service)
+    for key, convert in _LONG_FORMS.items():
+        if key in result and result[key] is not None:
+            result[key] = convert(result[key], base, variables)
+    return result
+
+
+def _argv(value: Any, _base: str, _variables: Mapping[str, str]) -> Any:
+    return shlex.split(value) if isinstance(value, str) else value
+
+
+def _build(value: Any, base: str, variables: Mapping[str, str]) -> Config:
+    build = {"context": value} if isinstance(value, str) else dict(value)
+    context = build.get("context", ".")
+    remote = "://" in context or context.startswith(("git@", "github.com/"))
+    build["context"] = context if remote else absolute(base, context)
+    if "args" in build:
+        build["args"] = _mapping(build["args"], base, variables)
+    return build
+
+
+def _mapping(value: Any, _base: str, variables: Mapping[str, str]) -> dict[str, str | None]:
+    """`K=V` strings or a map; a key without value takes it from the environment, None if there is none."""
+    pairs = dict(_pair(str(item)) for item in value) if isinstance(value, list) else value
+    return {key: variables.get(key) if item is None else _scalar(item) for key, item in pairs.items()}
+
+
+def _pair(text: str) -> tuple[str, str | None]:
+    key, equals, value = text.partition("=")
+    return key, value if equals else None
+
+
+def _scalar(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _labels(value: Any, _base: str, _variables: Mapping[str, str]) -> dict[str, str]:
+    pairs = dict(_pair(str(item)) for item in value) if isinstance(value, list) else value
+    return {key: "" if item is None else _scalar(item) for key, item in pairs.items()}
+
+
+def _env_file(value: Any, base: str, _variables: Mapping[str, str]) -> list[Config]:
+    entries = value if isinstance(value, list) else [value]
+    long = [entry if isinstance(entry, dict) else {"path": str(entry)} for entry in entries]
+    return [{"required": True, **entry, "path": absolute(base, entry["path"])} for entry in long]
+
+
+def _depends_on(value: Any, _base: str, _variables: Mapping[str, str]) -> Config:
+    names = dict.fromkeys(value) if isinstance(value, list) else value
+    return {name: {"condition": "service_started", "required": True, **(how or {})} for name, how in names.items()}
+
+
+def _networks(value: Any, _base: str, _variables: Mapping[str, str]) -> Config:
+    return dict.fromkeys(value) if isinstance(value, list) else value
+
+
+def _ports(value: Any, _base: str, _variables: Mapping[str, str]) -> list[Config]:
+    ports = []
+    for entry in value:
+        if isinstance(entry, dict):
+            published = {"published": str(entry["published"])} if "published" in entry else {}
+            ports.append({"mode": "ingress", "protocol": "tcp", **entry, **published})
+        else:
+            ports += _short_ports(str(entry))
+    return ports
+
+
+_PORT = re.compile(
+    r"(?:(?:(?P<host>\[[^\]]*\]|[\d.]+):)?(?P<published>[\d-]*):)?(?P<target>\d+(?:-\d+)?)(?:/(?P<protocol>\w+))?$"
+)
+
+
+def _short_ports(text: str) -> Iterator[Config]:
+    match = _PORT.match(text)
+    if not match:
+        raise Wrong(f"invalid containerPort: {text}")
+    targets = _range(match["target"])
+    published = match["published"] or ""
+    sources = [str(port) for port in _range(published)] if published else []
+    if len(targets) == 1 and len(sources) > 1:
+        sources = [published]  # any of the range
+    for index, target in enumerate(targets):
+        port: Config = {"mode": "ingress", "target": target, "protocol": match["protocol"] or "tcp"}
+        if match["host"]:
+            port["host_ip"] = match["host"].strip("[]")
+        if sources:
+            port["published"] = sources[min(index, len(sources) - 1)]
+        yield port
+
+
+def _range(text: str) -> range:
+    first, dash, last = text.partition("-")
+    return range(int(first), int(last if dash else first) + 1)
+
+
+def _volumes(value: Any, base: str, _variables: Mapping[str, str]) -> list[Config]:
+    return [_volume(entry, base) for entry in value]
+
+
+def _volume(entry: Any, base: str) -> Config:
+    if isinstance(entry, dict):
+        bound = entry.get("type") == "bind" and "source" in entry
+        return {**entry, "source": absolute(base, entry["source"])} if bound else dict(entry)
+    source, *rest = str(entry).split(":")
+    if not rest:
+        return {"type": "volume", "target": source, "volume": {}}
+    modes = rest[1].split(",") if len(rest) > 1 else []
+    volume: Config = {"type": "volume", "source": source, "target": rest[0]}
+    if source.startswith((".", "/", "~")):
+        volume |= {"type": "bind", "source": absolute(base, source)}
+    volume |= {"read_only": True} if "ro" in modes else {}
+    volume[volume["type"]] = {"create_host_path": True} if volume["type"] == "bind" else {}
+    return volume
+
+
+_LONG_FORMS: dict[str, Callable[[Any, str, Mapping[str, str]], Any]] = {
+    "command": _argv,
+    "entrypoint": _argv,
+    "build": _build,
+    "environment": _mapping,
+    "labels": _labels,
+    "env_file": _env_file,
+    "depends_on": _depends_on,
+    "networks": _networks,
+    "ports": _ports,
+    "volumes": _volumes,
+}
+
+
+def _finished(service: Config, name: str, project: ComposeProject, variables: Mapping[str, str], host: Host) -> Config:
+    """The merged service with its env files read and Compose's defaults filled in."""
+    result = {"command": None, "entrypoint": None, **service}
+    if "image" not in result and "build" not in result:
+        raise Wrong(f'service "{name}" has neither an image nor a build context specified: invalid compose project')
+    environment: dict[str, Any] = {}
+    for entry in result.pop("env_file", ()):
+        environment |= _env_file_values(entry, name, dict(variables), host)
+    environment |= result.get("environment") or {}
+    if environment:
+        result["environment"] = environment
+    if "build" in result:
+        result["build"] = {
+            **({} if "dockerfile_inline" in result["build"] else {"dockerfile": "Dockerfile"}),
+            **result["build"],
+        }
+    if "network_mode" not in result:
+        result.setdefault("networks", {"default": None})
+    return result
+
+
+def _env_file_values(entry: Config, name: str, variables: dict[str, str], host: Host) -> dict[str, str]:
+    try:
+        text = host.read(entry["path"]).decode(errors="replace")
+    except OSError as error:
+        if entry["required"]:
+            raise Wrong(f"service {name}: env file {entry['path']} not found: {error.strerror}") from None
+        return {}
+    return dict(_dotenv(text, variables))
+
+
+# ---------------------------------------------------------------------------------------------- merging
+
+
+def _merge(base: Config, over: Config, *, key: str = "") -> Config:
+    """`over` on top of `base`: maps merged, lists joined without repeats, everything else replaced."""
+    result = dict(base)
+    for name, value in over.items():
+        old = result.get(name)
+        if isinstance(old, dict) and isinstance(value, dict):
+            result[name] = _merge(old, value, key=name)
+        elif isinstance(old, list) and isinstance(value, list) and name not in _REPLACED:
+            result[name] = _joined(old, value)
+        elif value is not None or name not in result or key == "environment":
+            result[name] = value
+    return result
+
+
+def _joined(old: list[Any], new: list[Any]) -> list[Any]:
+    """Volumes by their target, everything else by itself."""
+    targets = {item.get("target") for item in new if isinstance(item, dict) and "type" in item}
+    kept = [item for item in old if not (isinstance(item, dict) and "type" in item and item.get("target") in targets)]
+    return kept + [item for item in new if item not in kept]

@@ -1,0 +1,311 @@
+"""The only door from a Tiltfile to the world: files, environment, commands. Records what was read.
+
+Runs on the thread that evaluates. `DiskHost` is the real machine, `DictHost` a world of dictionaries for tests. Paths
+are absolute and clean. One host serves one evaluation at a time; `reads` grows until the host is thrown away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import posixpath
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ipytilt import processes
+from ipytilt.errors import Cancelled
+
+Line = Callable[[str], None]
+"""Called with each line a command prints, without its line end."""
+
+Log = Callable[[str, str], None]
+
+_POLL_SECONDS = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """How a command ended: exit code (negative: killed by that signal) and what it printed."""
+
+    code: int
+    stdout: str = ""
+    stderr: str = ""
+
+
+class Host(Protocol):
+    """What an evaluation may ask of the world. Raises OSError as Python's own functions do."""
+
+    environ: MutableMapping[str, str]
+    argv: tuple[str, ...]
+    executable: str
+    subcommand: str
+    """What the user asked for ("up", "ci", ...): `config.tilt_subcommand`."""
+
+    def log(self, text: str, level: str) -> None:
+        """A line of the Tiltfile log as it is written; level is "info" or "warning"."""
+        ...
+
+    def read(self, path: str, *, record: bool = True) -> bytes:
+        """Content of a file; the path is recorded before it is read, unless it is a directory."""
+        ...
+
+    def record(self, path: str) -> None:
+        """A change of this path (or below it) reloads the Tiltfile."""
+        ...
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every recorded path, sorted."""
+        ...
+
+    def exists(self, path: str) -> bool:
+        """Something is there."""
+        ...
+
+    def is_dir(self, path: str) -> bool:
+        """A directory is there (or a link to one)."""
+        ...
+
+    def files(self, path: str, *, recursive: bool) -> Iterator[str]:
+        """Paths of what is in a directory and is no directory itself, in walking order; nothing if it is missing."""
+        ...
+
+    def real(self, path: str) -> str:
+        """The path with links resolved; FileNotFoundError if there is nothing."""
+        ...
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        on_line: Line | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Ran:
+        """Run a command with `env` on top of the environment and wait for it.
+
+        Raises `StartFailed`. When `cancelled` becomes true the command is killed and `Cancelled` raised.
+        """
+        ...
+
+    def compose_cli(self) -> tuple[str, ...] | None:
+        """The words that start a usable Docker Compose v2, or None."""
+        ...
+
+    def keep_text(self, text: str, suffix: str) -> str:
+        """Store a text in a file that outlives the evaluation; the same text gives the same path."""
+        ...
+
+
+class Recorder:
+    """The part every host shares: which paths were recorded."""
+
+    def __init__(self) -> None:
+        self._reads: set[str] = set()
+
+    def record(self, path: str) -> None:
+        """A change of this path (or below it) reloads the Tiltfile."""
+        self._reads.add(path)
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Every recorded path, sorted."""
+        return tuple(sorted(self._reads))
+
+
+class DiskHost(Recorder):
+    """The machine this runs on, with the environment of this process; `log(text, level)` gets the log line by line."""
+
+    def __init__(self, log: Log = lambda _text, _level: None, *, subcommand: str = "up") -> None:
+        super().__init__()
+        self.log = log
+        self.environ: MutableMapping[str, str] = os.environ
+        self.argv = tuple(sys.argv)
+        self.executable = sys.executable
+        self.subcommand = subcommand
+        self._compose: tuple[str, ...] | None = None
+        self._compose_asked = False
+
+    def read(self, path: str, *, record: bool = True) -> bytes:
+        """Content of a file."""
+        if record and not os.path.isdir(path):
+            self.record(path)
+        with open(path, "rb") as file:
+            return file.read()
+
+    def exists(self, path: str) -> bool:
+        """Something is there."""
+        return os.path.exists(path)
+
+    def is_dir(self, path: str) -> bool:
+        """A directory is there."""
+        return os.path.isdir(path)
+
+    def files(self, path: str, *, recursive: bool) -> Iterator[str]:
+        """What is in a directory and is no directory; links to directories are not followed."""
+        try:
+            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
+                yield entry.path
+            elif recursive:
+                yield from self.files(entry.path, recursive=True)
+
+    def real(self, path: str) -> str:
+        """The path with links resolved."""
+        return os.path.realpath(path, strict=True)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        on_line: Line | None = None,
+        cancelled: Callable[[], bool] = lambda: False,
+    ) -> Ran:
+        """Run a command in a process of its own and wait for it."""
+        output: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        process = processes.spawn(
+            argv,
+            cwd=cwd,
+            env={**self.environ, **(env or {})},
+            stdin=stdin.encode(),
+            on_line=(lambda _, line: on_line(line)) if on_line else None,
+            on_data=lambda stream, data: output[stream].extend(data),
+            merge=False,
+        )
+        try:
+            while (code := process.wait(_POLL_SECONDS)) is None:
+                if cancelled():
+                    raise Cancelled("cancelled")
+        finally:
+            process.kill()
+        return Ran(code, output["stdout"].decode(errors="replace"), output["stderr"].decode(errors="replace"))
+
+    def compose_cli(self) -> tuple[str, ...] | None:
+        """`docker compose` or `docker-compose`, whichever answers with version 2."""
+        if not self._compose_asked:
+            self._compose_asked = True
+            self._compose = next(filter(self._is_compose_v2, (("docker", "compose"), ("docker-compose",))), None)
+        return self._compose
+
+    def _is_compose_v2(self, words: tuple[str, ...]) -> bool:
+        try:
+            ran = self.run([*words, "version", "--short"], cwd="/")
+        except processes.StartFailed:
+            return False
+        return ran.code == 0 and ran.stdout.lstrip("v")[:2] not in ("", "0.", "1.")
+
+    def keep_text(self, text: str, suffix: str) -> str:
+        """A file in the user's temporary folder, named after its content."""
+        folder = os.path.join(tempfile.gettempdir(), f"ipytilt-{os.getuid()}")
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:20] + suffix)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text)
+        return path
+
+
+class DictHost(Recorder):
+    """A world made of dictionaries, for tests and previews.
+
+    Args:
+        files: path to text; directories follow from the paths.
+        environ: the environment.
+        commands: what `run` answers, by the command as people write it; anything else cannot be started.
+    """
+
+    def __init__(
+        self,
+        files: Mapping[str, str] | None = None,
+        *,
+        environ: Mapping[str, str] | None = None,
+        commands: Mapping[str, Ran] | None = None,
+        directories: Iterable[str] = (),
+    ) -> None:
+        super().__init__()
+        self.texts = dict(files or {})
+        self.environ: MutableMapping[str, str] = dict(environ or {})
+        self.argv: tuple[str, ...] = ("ipytilt", "up")
+        self.executable = "/usr/bin/ipytilt"
+        self.subcommand = "up"
+        self.ran: list[tuple[tuple[str, ...], str, dict[str, str]]] = []
+        self._commands = dict(commands or {})
+        self._directories = {"/", *directories}
+        for path in [*self.texts, *directories]:
+            while path != "/":
+                path = posixpath.dirname(path)  # noqa: PLW2901 - walks up
+                self._directories.add(path)
+
+    def log(self, text: str, level: str) -> None:
+        """Forget it: the finished evaluation has the whole log."""
+
+    def read(self, path: str, *, record: bool = True) -> bytes:
+        """Content of a file."""
+        if path in self._directories:
+            raise IsADirectoryError(21, "Is a directory", path)
+        if record:
+            self.record(path)
+        if path not in self.texts:
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return self.texts[path].encode()
+
+    def exists(self, path: str) -> bool:
+        """Something is there."""
+        return path in self.texts or path in self._directories
+
+    def is_dir(self, path: str) -> bool:
+        """A directory is there."""
+        return path in self._directories
+
+    def files(self, path: str, *, recursive: bool) -> Iterator[str]:
+        """What is in a directory."""
+        for name in sorted(self.texts):
+            inside = name.removeprefix(path.rstrip("/") + "/")
+            if inside != name and (recursive or "/" not in inside):
+                yield name
+
+    def real(self, path: str) -> str:
+        """The path itself: there are no links."""
+        if not self.exists(path):
+            raise FileNotFoundError(2, "No such file or directory", path)
+        return path
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: str,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",  # noqa: ARG002 - part of the port
+        on_line: Line | None = None,
+        cancelled: Callable[[], bool] = lambda: False,  # noqa: ARG002
+    ) -> Ran:
+        """Answer from the table."""
+        self.ran.append((tuple(argv), cwd, dict(env or {})))
+        command = processes.describe(argv)
+        if command not in self._commands:
+            raise processes.StartFailed(f"{command} failed to start: No such file or directory")
+        ran = self._commands[command]
+        for line in (ran.stdout + ran.stderr).splitlines() if on_line else ():
+            on_line(line)
+        return ran
+
+    def compose_cli(self) -> tuple[str, ...] | None:
+        """None: Compose files are read by our own reader."""
+        return None
+
+    def keep_text(self, text: str, suffix: str) -> str:
+        """Keep it among the files."""
+        path = f"/tmp/kept-{hashlib.sha256(text.encode()).hexdigest()[:8]}{suffix}"  # noqa: S108 - no real folder
+        self.texts[path] = text
+        return path

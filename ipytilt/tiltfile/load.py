@@ -1,0 +1,198 @@
+"""`load(sources, args, host)`: evaluate Tiltfile cells and files, and say what they ask for.
+
+Runs on one thread from start to end, blocking for as long as the Tiltfile's own commands take; `cancelled` is asked all
+the time. All sources share one namespace, in order; files they load have one each and run at most once. Errors of the
+language, of builtins and of assembly leave as `LoadError`, with what was read until then.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from ipytilt.core.events import Source
+from ipytilt.core.spec import Ignore, Spec
+from ipytilt.errors import Cancelled, TiltfileError
+from ipytilt.starlark import Cancelled as EvaluationCancelled
+from ipytilt.starlark import EvalError, Module, Position, StarlarkError, StarlarkSyntaxError, Thread, check
+from ipytilt.tiltfile.assemble import assemble
+from ipytilt.tiltfile.builtin import environment
+from ipytilt.tiltfile.draft import Wrong
+from ipytilt.tiltfile.evaluation import Eval, Exit, Running, unreadable
+from ipytilt.tiltfile.host import Host
+from ipytilt.tiltfile.image_builds import ignore_file
+from ipytilt.tiltfile.pathnames import basename, clean, dirname, join
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A finished evaluation: what is asked for, the paths whose change asks for another one, the log by lines."""
+
+    spec: Spec
+    reads: tuple[str, ...]
+    log: tuple[str, ...]
+
+
+class LoadError(TiltfileError):
+    """The Tiltfile is in error; what it read and logged until then is kept, so that mending a file reloads it."""
+
+    reads: tuple[str, ...] = ()
+    log: tuple[str, ...] = ()
+
+
+def load(
+    sources: Sequence[Source],
+    args: tuple[str, ...],
+    host: Host,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Loaded:
+    """Evaluate `sources` in order, with `args` as Tiltfile arguments, in the world of `host`.
+
+    Raises `LoadError` for whatever is wrong with the Tiltfile, `Cancelled` if `cancelled` becomes true.
+    """
+    main = _path(sources[0]) or join(sources[0].base, "Tiltfile") if sources else ""
+    ev = Eval(host=host, args=args, main=main, cancelled=cancelled)
+    run = _Run(ev)
+    try:
+        run.sources(sources)
+        spec = assemble(ev.draft, host, args=args)
+    except EvaluationCancelled:
+        raise Cancelled("evaluation of the Tiltfile was cancelled") from None
+    except (StarlarkError, Wrong) as error:
+        failure = run.failure(error)
+    else:
+        for warning in spec.warnings:
+            ev.log(f"WARNING: {warning}", "warning")
+        return Loaded(spec, host.reads, tuple(ev.lines))
+    failure.reads, failure.log = host.reads, tuple(ev.lines)
+    raise failure
+
+
+def _path(source: Source) -> str:
+    """The file a source stands in, or "" for a cell."""
+    return clean(source.path) if source.text is None else ""
+
+
+@dataclass(slots=True)
+class _Run:
+    """The code-running half of an evaluation: modules, the files loaded so far, texts for excerpts."""
+
+    ev: Eval
+    texts: dict[str, str] = field(default_factory=dict)
+    _files: dict[str, Module | Exception] = field(default_factory=dict)
+    _predeclared: dict[str, Any] = field(default_factory=dict)
+    _thread: Thread = field(init=False)
+
+    def __post_init__(self) -> None:
+        ev = self.ev
+        ev.globals_of = lambda path: self._module(path).exports
+        self._thread = Thread(load=lambda path, _thread: self._module(path), print=ev.log, cancelled=ev.cancelled)
+        ev.thread = self._thread
+        self._predeclared = environment(ev)
+
+    def sources(self, sources: Sequence[Source]) -> None:
+        """Run the sources in one namespace; `exit()` ends all of them."""
+        namespace = Module("Tiltfile", {**self._predeclared, "__name__": "__main__"})
+        try:
+            for source in sources:
+                self._source(source, namespace)
+        except Exit:
+            return
+
+    def _source(self, source: Source, namespace: Module) -> None:
+        ev, path = self.ev, _path(source)
+        name, base = (path, dirname(path)) if path else (source.name, clean(source.base))
+        patterns = ignore_file(join(base, ".tiltignore"), ev.host)
+        ignored = Ignore(base, patterns)
+        if patterns and ignored not in ev.draft.watch_ignores:
+            ev.draft.watch_ignores.append(ignored)
+        # the sources share a namespace, so what differs between them is assigned like any other global
+        self._execute(f"__file__ = {json.dumps(path or join(base, 'Tiltfile'), ensure_ascii=False)}\n", "", namespace)
+        text = self._read(path) if path else source.text or ""
+        with ev.running(Running(source.key, path, base)):
+            self._execute(text, name, namespace)
+
+    def _execute(self, text: str, name: str, module: Module) -> None:
+        self.texts[name] = text
+        predeclared = {*self._predeclared, "__file__", "__name__"}
+        module.execute(check(text, name, globals=module.globals, predeclared=predeclared), self._thread)
+
+    def _read(self, path: str) -> str:
+        try:
+            return self.ev.host.read(path).decode("utf-8", "surrogateescape")
+        except OSError as error:
+            raise Wrong(f"error reading file {path}: {unreadable(path, error)}") from None
+
+    def _module(self, path: str) -> Module:
+        """The frozen module of a file, run now unless it has run before. Raises EvalError."""
+        ev = self.ev
+        if path.startswith("ext://"):
+            raise EvalError(f"not supported yet: {path}")
+        path = ev.path(path)
+        known = self._files.get(path)
+        if isinstance(known, Module):
+            return known
+        if known is not None:
+            raise _again(known) from known
+        if ev.is_running(path):
+            raise EvalError(f"Circular load: {path}")
+        module = Module(path, {**self._predeclared, "__file__": path, "__name__": basename(path)})
+        try:
+            with ev.running(Running(ev.current.source, path, dirname(path))):
+                self._execute(self._read(path), path, module)
+        except EvalError as error:
+            self._files[path] = error
+            raise
+        except (StarlarkSyntaxError, Wrong) as error:
+            self._files[path] = error
+            raise _again(error) from error
+        module.freeze()
+        self._files[path] = module
+        return module
+
+    # ------------------------------------------------------------------------------------------ errors
+
+    def failure(self, error: StarlarkError | Wrong) -> LoadError:
+        """The error as users see it: where it is, the line with a caret, the call stack if it says more."""
+        root: BaseException = error
+        while root.__cause__ is not None:
+            root = root.__cause__
+        file, line, column = _place(error, root)
+        stack = error.stack if isinstance(error, EvalError) else ()
+        deep = sum(frame.position is not None for frame in stack) > 1
+        return LoadError(
+            error.message,
+            file=file,
+            line=line or None,
+            traceback=error.backtrace() if deep and isinstance(error, EvalError) else "",
+            excerpt=_excerpt(self.texts.get(file, ""), line, column),
+            hint=root.hint if isinstance(root, Wrong) else "",
+        )
+
+
+def _again(error: Exception) -> EvalError:
+    """An error as a fresh one, to be raised from another place; its text names the first place if it has one."""
+    return EvalError(str(error))
+
+
+def _place(error: StarlarkError | Wrong, root: BaseException) -> tuple[str, int, int]:
+    """File, line and column (0 if unknown): where the rule stands that is wrong, else where execution stood."""
+    for candidate in (root, error):
+        if isinstance(candidate, Wrong) and candidate.origin.line:
+            return candidate.origin.file, candidate.origin.line, candidate.origin.column
+        position = getattr(candidate, "position", None)
+        if isinstance(position, Position):
+            return position
+    return "", 0, 0
+
+
+def _excerpt(text: str, line: int, column: int) -> str:
+    lines = text.splitlines()
+    if not 0 < line <= len(lines):
+        return ""
+    shown = lines[line - 1]
+    blanks = "".join("\t" if letter == "\t" else " " for letter in shown[: max(column - 1, 0)])
+    return f"{line:>4} | {shown}\n       {blanks}^"
