@@ -1,4 +1,4 @@
-"""Whatever happens in whatever order: no two runs of a resource, slots respected, every wait explained, nothing lost."""
+"""Whatever happens in whatever order: one run per resource, slots respected, waits explained, nothing lost."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ipytilt.core.live import decisions
 from ipytilt.core.plan import pending_files, plan
 from ipytilt.core.reduce import reduce
 from ipytilt.core.spec import Compose, Spec
-from ipytilt.core.state import State, image_watch
+from ipytilt.core.state import State, Track, image_watch
 from ipytilt.core.steps import BuildImage, Container, SyncFiles
 from tests.support.core import MANUAL, ROOT, World, failed, image, local, rules, service, spec
 
@@ -173,7 +173,7 @@ def _assert_nothing_lost(state: State) -> None:
                 assert live or newest <= built.seq or not built.seq, f"{ref} was not built with its newest change"
 
 
-def _blocked(track) -> bool:
+def _blocked(track: Track) -> bool:
     return any(t.blocked or not t.container.running for t in track.containers.values())
 
 

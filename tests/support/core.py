@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ipytilt.core import events as ev
+from ipytilt.core.paths import is_below
 from ipytilt.core.plan import Plan, Update, plan
 from ipytilt.core.reduce import reduce
 from ipytilt.core.reduce_run import planned
@@ -148,10 +149,14 @@ class World:
             self.post(ev.FilesChanged(name, tuple(found), self.now))
 
     def _watches(self, paths: list[str]) -> list[str]:
-        names = [image_watch(each.ref) for each in self.state.spec.images.values() if any(p.startswith(f"{w}/") or w == ROOT for p in paths for w in each.watched)]
+        """The watches that cover any of the paths."""
+        names = []
+        for each in self.state.spec.images.values():
+            if any(is_below(path, root) for path in paths for root in each.watched):
+                names.append(image_watch(each.ref))
         for resource in self.state.spec.resources:
-            target = resource.target
-            if isinstance(target, Local) and any(p.startswith(d) for p in paths for d in target.deps):
+            deps = resource.target.deps if isinstance(resource.target, Local) else ()
+            if any(is_below(path, dep) for path in paths for dep in deps):
                 names.append(local_watch(resource.name))
         return names
 
