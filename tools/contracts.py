@@ -37,7 +37,10 @@ class _Direct(Contract):
 
 
 class Door(_Direct):
-    """Only the modules in ``doors`` (and what is below them) may import the ``clients``."""
+    """Only the modules in ``doors`` (and what is below them) may import the ``clients``.
+
+    The package itself as a door means its ``__init__`` alone.
+    """
 
     type_name = "door"
     clients = fields.ListField(subfield=fields.StringField())
@@ -45,11 +48,13 @@ class Door(_Direct):
 
     def illegal(self, graph: ImportGraph) -> Iterator[tuple[str, str]]:
         """Yield every import of a client from elsewhere."""
+        doors = _strings(self.doors)
+        packages = [door for door in doors if "." in door]
         for client in _strings(self.clients):
             if client not in graph.modules:
                 continue
             for importer in graph.find_modules_that_directly_import(client):
-                if not _within(importer, _strings(self.doors)):
+                if importer not in doors and not _within(importer, packages):
                     yield importer, client
 
 
