@@ -165,6 +165,8 @@ class Matcher:
             for index, rule in parent.live
             if (index not in hits or rule.order > hits[index].rule.order) and rule.may_match_below(path)
         )
+        if hits is parent.hits and live == parent.live:
+            return parent
         reversible = {index for index, rule in live if rule.negated}
         skippable = any(not hit.rule.negated and index not in reversible for index, hit in hits.items())
         return _Directory(hits, live, skippable=skippable)
@@ -214,22 +216,18 @@ class _Rule:
 
     def matching(self, path: str, name: str) -> str | None:
         """The pattern that matches `path` itself (not merely a directory above it), as written."""
-        if not path.startswith(self.head):
+        if not path.startswith(self.head + "/"):
             return None
         if not self.by_name:
             return self.patterns[0] if self.regex.fullmatch(path, len(self.head)) else None
         found = self.regex.fullmatch(name)
-        if found is None or found.lastindex is None or not path.startswith("/", len(self.head)):
-            return None
-        return self.patterns[found.lastindex - 1]
+        return self.patterns[found.lastindex - 1] if found is not None and found.lastindex else None
 
     def may_match_below(self, directory: str) -> bool:
         """Whether some path below `directory` could match."""
-        if is_below(self.head, directory):
-            return True
-        if self.between is None or not is_below(directory, self.head):
-            return False
-        return self.between.fullmatch(directory, len(self.head)) is not None
+        if not directory.startswith(self.head + "/"):
+            return is_below(self.head + "/", directory)
+        return self.between is not None and self.between.fullmatch(directory, len(self.head)) is not None
 
 
 # ---------------------------------------------------------------------------------------------- compiling patterns

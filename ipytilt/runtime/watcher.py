@@ -1,0 +1,305 @@
+"""File events of a session: from the disk to batches of changed paths, one stream per watch.
+
+The dispatcher is watchdog's, with one difference: it wakes by itself when a batch has rested (`core.batch`). It runs on
+the thread `ipytilt-watcher`, applies the ignores and posts. Emitters feed it: on Linux one of our own
+(`runtime.inotify`, thread `ipytilt-watcher-kernel`) and, where the kernel tells nothing, one that polls
+(`ipytilt-watcher-poll`); elsewhere watchdog's own, without the events that looking at files produces. The thread that
+sees changes never waits for whoever is told.
+
+This is the only module that knows the watching library.
+"""
+
+from __future__ import annotations
+
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from watchdog.events import (
+    DirCreatedEvent,
+    DirDeletedEvent,
+    DirMovedEvent,
+    FileClosedEvent,
+    FileCreatedEvent,
+    FileDeletedEvent,
+    FileModifiedEvent,
+    FileMovedEvent,
+    FileSystemEvent,
+    FileSystemEventHandler,
+)
+from watchdog.observers import Observer
+from watchdog.observers.api import EventDispatcher, EventEmitter, EventQueue, ObservedWatch
+from watchdog.utils import BaseThread
+
+from ipytilt.core.batch import Batch, Pace
+from ipytilt.core.steps import Watch
+from ipytilt.runtime.inotify import InotifyTree
+from ipytilt.runtime.scope import Scope, survey
+from ipytilt.runtime.tree import Changes, PolledTree, Request, Trouble
+
+Post: TypeAlias = Callable[[str, tuple[str, ...], float], None]
+
+_LINUX = sys.platform == "linux"
+_STOP_SECONDS = 1.0
+
+# Not among them: opening and closing without writing (whoever looks at a file causes them), and directories' own times.
+_CHANGES: list[type[FileSystemEvent]] = [
+    FileCreatedEvent, FileModifiedEvent, FileMovedEvent, FileDeletedEvent, FileClosedEvent,
+    DirCreatedEvent, DirMovedEvent, DirDeletedEvent,
+]  # fmt: skip
+_COMPLETE = (FileMovedEvent, FileDeletedEvent, FileClosedEvent, DirDeletedEvent)
+_EVERYTHING = ObservedWatch("/", recursive=True)
+
+
+class Watcher:
+    """All watches of one session.
+
+    Args:
+        post: called with the name of a watch, the sorted paths that changed since the last call, and the time (seconds
+            since the epoch); never two calls at once.
+        problem: called with the name of a watch and what keeps it from noticing (all) changes at once; with "" when
+            that is over. From any of the watcher's threads.
+        pace: how long changes rest before they are posted.
+    """
+
+    def __init__(self, post: Post, problem: Trouble, *, pace: Pace | None = None) -> None:
+        self._problem = problem
+        self._dispatcher = _Dispatcher(post, pace or Pace())
+        self._lock = threading.RLock()
+        self._watches: dict[str, Watch] = {}
+        self._main: PolledTree | _Foreign | None = None
+        self._polled: PolledTree | None = None
+        self._deaf = ""
+        self._troubles: dict[tuple[str, str], str] = {}
+        self._stopped = False
+
+    def set_watches(self, watches: Mapping[str, Watch]) -> None:
+        """Watch exactly these from now on; returns at once (see `ready`).
+
+        What stays the same is not looked at again. Files that change from this call on are reported, even those that
+        change before the kernel watches them.
+        """
+        since_ns = time.time_ns()
+        with self._lock:
+            if self._stopped or self._watches == dict(watches):
+                return
+            self._watches = dict(watches)
+            self._dispatcher.keep(self._watches)
+            if self._main is None:
+                self._dispatcher.start()
+                self._main = self._main_tree()
+            self._main.want(self._request(since_ns))
+
+    def ready(self, timeout: float) -> bool:
+        """Wait until everything asked for is in sight, at most `timeout` seconds; False if it is not."""
+        deadline = time.monotonic() + timeout
+        if self._main is not None and not self._main.ready.wait(timeout):
+            return False
+        # The main tree has handed over to the polled one before it said that it is ready.
+        return self._polled is None or self._polled.ready.wait(max(0.0, deadline - time.monotonic()))
+
+    def stop(self) -> None:
+        """Stop all threads, in about a second at most; nothing is posted afterwards."""
+        with self._lock:
+            self._stopped = True
+        self._dispatcher.stop()
+        if self._dispatcher.is_alive():
+            self._dispatcher.join(_STOP_SECONDS)
+
+    def _request(self, since_ns: int | None) -> Request:
+        watches = tuple(self._watches.values())
+        return Request(
+            watches, since_ns, None, {root: self._deaf for watch in watches for root in watch.roots if self._deaf}
+        )
+
+    def _main_tree(self) -> PolledTree | _Foreign:
+        if not _LINUX:
+            foreign = _Foreign(self._dispatcher.event_queue)
+            self._dispatcher.feed(foreign.observer, "ipytilt-watcher-kernel")
+            return foreign
+        try:
+            tree = InotifyTree(lambda watch, text: self._tell("kernel", watch, text), self._poll)
+        except OSError as error:
+            self._deaf = (
+                f"the kernel does not report changes of files ({error.strerror}): they are polled, which takes longer. "
+                "Try: sudo sysctl fs.inotify.max_user_instances=1024"
+            )
+            return self._polled_tree()
+        emitter = _Emitter(self._dispatcher.event_queue, tree, self._take_over)
+        self._dispatcher.feed(emitter, "ipytilt-watcher-kernel")
+        return tree
+
+    def _polled_tree(self) -> PolledTree:
+        if self._polled is None:
+            self._polled = PolledTree(lambda watch, text: self._tell("poll", watch, text))
+            self._dispatcher.feed(
+                _Emitter(self._dispatcher.event_queue, self._polled, self._take_over), "ipytilt-watcher-poll"
+            )
+        return self._polled
+
+    def _poll(self, request: Request) -> None:
+        with self._lock:
+            if not self._stopped:
+                self._polled_tree().want(request)
+
+    def _take_over(self, broken: PolledTree, trace: str) -> None:
+        """A bug of ours ended a tree: whatever is left to be seen is polled, by a new one."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._deaf = (
+                f"watching files failed inside ipytilt, they are polled from now on; please report this:\n{trace}"
+            )
+            if broken is self._polled:
+                self._polled = None
+            self._main = self._polled_tree()
+            self._main.want(self._request(None)._replace(known=broken.surrendered()))
+
+    def _tell(self, source: str, watch: str, text: str) -> None:
+        with self._lock:
+            self._troubles[source, watch] = text
+            texts = [self._troubles.get((source, watch), "") for source in ("kernel", "poll")]
+        self._problem(watch, "; ".join(filter(None, texts)))
+
+
+class _Changed(FileSystemEvent):
+    """Many changed paths in one event; no two of them are the same."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __init__(self, paths: Changes, *scopes: Scope) -> None:
+        super().__init__(_EVERYTHING.path)
+        self.paths = paths
+        self.scopes = scopes
+
+
+class _Dispatcher(EventDispatcher):
+    """watchdog's dispatcher, collecting changes per watch until they have rested."""
+
+    def __init__(self, post: Post, pace: Pace) -> None:
+        super().__init__()
+        self.name = "ipytilt-watcher"
+        self._post = post
+        self._pace = pace
+        self._batches: dict[str, Batch] = {}
+        self._feeders: list[BaseThread] = []
+
+    def keep(self, watches: Mapping[str, Watch]) -> None:
+        """Collect for these watches; what was collected for the others is dropped."""
+        self._batches = {name: self._batches.get(name) or Batch(self._pace) for name in watches}
+
+    def feed(self, feeder: BaseThread, name: str) -> None:
+        """Start a thread that puts events into `event_queue`; it is stopped with the dispatcher."""
+        feeder.name = name
+        feeder.daemon = True
+        self._feeders.append(feeder)
+        feeder.start()
+
+    def on_thread_stop(self) -> None:
+        """Stop what feeds the dispatcher; one that hangs in a file system is left behind."""
+        for feeder in self._feeders:
+            feeder.stop()
+        deadline = time.monotonic() + _STOP_SECONDS
+        for feeder in self._feeders:
+            feeder.join(max(0.0, deadline - time.monotonic()))
+
+    def run(self) -> None:
+        """Take events and post batches, whichever is due, until stopped."""
+        wake_at: float | None = None
+        while self.should_keep_running():
+            try:
+                entry = self.event_queue.get(timeout=None if wake_at is None else max(0.0, wake_at - time.monotonic()))
+            except queue.Empty:
+                pass
+            else:
+                self.event_queue.task_done()
+                if entry is not EventDispatcher.stop_event:
+                    self._collect(entry[0])
+            wake_at = self._post_due()
+
+    def _collect(self, event: _Changed) -> None:
+        batches = self._batches
+        changes: dict[str, Changes] = {}
+        for path, complete in event.paths.items():
+            for scope in event.scopes:
+                for watch, known_as in scope.routed(path):
+                    changes.setdefault(watch, {})[known_as] = complete
+        now = time.monotonic()
+        for watch, paths in changes.items():
+            if watch in batches:
+                batches[watch].add(paths, now)
+
+    def _post_due(self) -> float | None:
+        """Post the batches that have rested; returns when the next one will have."""
+        next_at: float | None = None
+        now = time.monotonic()
+        for watch, batch in self._batches.items():
+            wake_at = batch.wake_at
+            if wake_at is None:
+                continue
+            if wake_at > now:
+                next_at = wake_at if next_at is None else min(next_at, wake_at)
+            elif self.should_keep_running():
+                self._post(watch, batch.due(now), time.time())
+        return next_at
+
+
+class _Emitter(EventEmitter):
+    """The thread of a tree."""
+
+    def __init__(self, event_queue: EventQueue, tree: PolledTree, failed: Callable[[PolledTree, str], None]) -> None:
+        super().__init__(event_queue, _EVERYTHING)
+        self._tree = tree
+        self._failed = failed
+
+    def queue_events(self, timeout: float) -> None:  # noqa: ARG002 - the tree knows how long to wait
+        """Wait for changes and pass them on."""
+        changed = self._tree.changes()
+        if changed:
+            self.queue_event(_Changed(changed, self._tree.scope, *self._tree.routes))
+
+    def run(self) -> None:
+        """Serve the tree until stopped."""
+        try:
+            super().run()
+        except Exception:  # noqa: BLE001 - reported as a problem of every watch
+            self._failed(self._tree, traceback.format_exc())
+        finally:
+            self._tree.close()
+
+    def on_thread_stop(self) -> None:
+        """Wake the tree, so that it ends."""
+        self._tree.stop()
+
+
+class _Foreign(FileSystemEventHandler):
+    """Where the kernel is not Linux: watchdog's own observer, which watches whole trees."""
+
+    def __init__(self, event_queue: EventQueue) -> None:
+        self.ready = threading.Event()
+        self.observer = Observer()
+        self._event_queue = event_queue
+        self._request = Request((), None)
+        self._scope = Scope()
+
+    def want(self, request: Request) -> None:
+        """Replace what is watched."""
+        self._request = request
+        self._scope = scope = survey(request.watches)
+        self.observer.unschedule_all()
+        for start in sorted(scope.starts):
+            self.observer.schedule(self, start, recursive=start in scope.interests, event_filter=_CHANGES)
+        self.ready.set()
+
+    def dispatch(self, event: FileSystemEvent) -> None:
+        """Pass one event on, and follow roots that appear, go or lead elsewhere."""
+        paths = {os.fsdecode(path): isinstance(event, _COMPLETE) for path in (event.src_path, event.dest_path) if path}
+        self._event_queue.put((_Changed(paths, self._scope), _EVERYTHING))
+        if any(path in self._scope.hinges and self._scope.has_moved(path) for path in paths):
+            self.want(self._request)
