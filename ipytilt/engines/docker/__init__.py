@@ -1,4 +1,60 @@
-"""The Docker engine: builds images, acts inside containers, observes them. Compose deploys (`engines.compose`).
+"""The Docker engine: builds images, deploys Compose services, acts inside containers, observes them.
 
-`connect` finds the daemon; everything else happens on the threads of whoever calls.
+`connect` finds the daemon; everything else happens on the threads of whoever calls, and of the standing orders.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Delete, Order
+from ipytilt.engines.base import Log, Post, Stop, Work
+from ipytilt.engines.docker.builder import DockerBuilder
+from ipytilt.engines.docker.client import ENGINE, Daemon, find_daemon
+from ipytilt.engines.docker.compose import ComposeDeployer
+from ipytilt.engines.docker.containers import DockerContainers
+from ipytilt.engines.docker.observer import DockerObserver
+
+
+class DockerEngine(DockerContainers):
+    """Implements `base.ContainerEngine` on a Docker daemon, or on Podman behind Docker's interface."""
+
+    name = ENGINE
+
+    def __init__(self, daemon: Daemon) -> None:
+        super().__init__(daemon)
+        self.daemon = daemon
+        self._builder = DockerBuilder(daemon)
+        self._deployer = ComposeDeployer(daemon)
+        self._observer = DockerObserver(daemon, self.sessions)
+
+    def describe(self) -> str:
+        """One line for people: product, version, where."""
+        return f"{'Podman' if self.daemon.is_podman else 'Docker'} {self.daemon.version} at {self.daemon.host}"
+
+    def build(self, step: BuildImage, work: Work) -> Built:
+        """See `base.Builder`."""
+        return self._builder.build(step, work)
+
+    def apply(self, step: Apply, work: Work) -> Applied:
+        """See `base.Deployer`."""
+        return self._deployer.apply(step, work)
+
+    def delete(self, step: Delete, work: Work) -> None:
+        """See `base.Deployer`."""
+        self._deployer.delete(step, work)
+
+    def start(self, order: Order, post: Post, log: Log) -> Stop:
+        """See `base.Observer`."""
+        return self._observer.start(order, post, log)
+
+    def close(self) -> None:
+        """See `base.ContainerEngine`. Orders are stopped by who started them; containers live on."""
+
+
+def connect(environ: Mapping[str, str]) -> DockerEngine:
+    """The engine on the daemon that the docker command line would use, else on one of this user, Podman included.
+
+    Raises Unavailable saying where was looked and what was wrong there.
+    """
+    return DockerEngine(find_daemon(environ))

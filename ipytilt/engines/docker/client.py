@@ -63,6 +63,13 @@ class Daemon:
         """A GET whose answer goes on and on; `timeout` is the longest silence, in seconds."""
         return self._open("GET", path, params=params, timeout=timeout)
 
+    def upload(self, path: str, *, params: Mapping[str, Any], data: Iterator[bytes]) -> Connection:
+        """A POST of an archive, with the user's registry credentials, whose answer goes on for long."""
+        with self.api() as api:
+            headers = {"Content-Type": "application/tar"}
+            api._set_auth_headers(headers)  # noqa: SLF001 - what the SDK's own build sends
+        return self._open("POST", path, params=params, data=data, headers=headers, timeout=None)
+
     def hijack(self, path: str, body: Mapping[str, object]) -> Connection:
         """A POST after which the connection belongs to the program at the other end."""
         headers = {"Content-Type": "application/json", "Connection": "Upgrade", "Upgrade": "tcp"}
@@ -174,17 +181,17 @@ def container_of(inspected: Mapping[str, Any]) -> Container:
     )
 
 
-def unframed(buffer: bytes) -> tuple[bytes, bytes]:
-    """Split Docker's stream format: the content of the whole frames, both streams together, and the unread rest."""
-    parts = []
+def unframed(buffer: bytes) -> tuple[list[bytes], bytes]:
+    """Split Docker's stream format: the contents of the whole frames of both streams, and the unread rest."""
+    contents = []
     position = 0
     while len(buffer) >= position + 8:
         end = position + 8 + int.from_bytes(buffer[position + 4 : position + 8], "big")
         if len(buffer) < end:
             break
-        parts.append(buffer[position + 8 : end])
+        contents.append(buffer[position + 8 : end])
         position = end
-    return b"".join(parts), buffer[position:]
+    return contents, buffer[position:]
 
 
 @contextmanager

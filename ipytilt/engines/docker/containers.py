@@ -96,9 +96,9 @@ class DockerExec:
     def receive(self, timeout: float | None = None) -> bytes:
         """See `exec_session.Duplex`."""
         while True:
-            content, self._frames = unframed(self._frames)
-            if content or self._ended:
-                return content
+            contents, self._frames = unframed(self._frames)
+            if contents or self._ended:
+                return b"".join(contents)
             if not self._take():
                 self._wait(select.POLLIN, timeout)
 
