@@ -113,8 +113,6 @@ class Workers:
         reads: tuple[str, ...] = ()
         try:
             spec, reads = self._evaluate(load, work)
-            for warning in spec.warnings:
-                work.log(warning, "warning")
         except Cancelled as problem:
             error = info_of(problem)
         except BaseException as problem:  # noqa: BLE001 - the one finish, whatever happens
