@@ -62,7 +62,7 @@ def env() -> None:
 def status() -> None:
     """Print one line each for Docker, Compose, buildx and the browser."""
     found = docker.existing()
-    reach = found or {}
+    reach = {"DOCKER_CONFIG": str(daemon.CONFIG)} if found is None else found
     print("docker:", "none answers" if found is None else reach.get("DOCKER_HOST", "the one of this environment"))
     print("compose:", docker.plugin_version("compose", reach) or "none")
     print("buildx:", docker.plugin_version("buildx", reach) or "none")

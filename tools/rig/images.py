@@ -1,4 +1,4 @@
-"""Two base images that need no registry, made from this machine's static busybox.
+"""Base images that need no registry, made from this machine's static busybox.
 
 ``ipytilt-base:test`` has a shell, every applet, /tmp and the users root, app and nobody. ``ipytilt-bare:test`` has
 one program that sleeps and no shell at all. Runs the docker client as a child process, in the caller's thread.
@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from tools.rig import python_image
 from tools.rig.apt import find
 
 BASE = "ipytilt-base:test"
@@ -31,6 +32,7 @@ def make(env: Mapping[str, str], *, stand_in: bool) -> None:
     _import(env, BARE, _bare(), ['ENTRYPOINT ["/sleep", "1000000"]'])
     if stand_in:
         subprocess.run(["docker", "tag", BASE, STAND_IN], env={**os.environ, **env}, check=True, capture_output=True)
+        _import(env, python_image.STAND_IN, python_image.tree(_base()), [_PATH, 'CMD ["python3"]'])
 
 
 def _import(env: Mapping[str, str], name: str, tree: bytes, changes: list[str]) -> None:
