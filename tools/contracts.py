@@ -94,4 +94,4 @@ def _described(graph: ImportGraph, importer: str, imported: str) -> str:
 
 
 if __name__ == "__main__":
-    raise SystemExit(lint_imports(config_filename=sys.argv[1], no_cache=True))
+    raise SystemExit(lint_imports(config_filename=sys.argv[1], no_cache=True, no_logo=True))
