@@ -7,11 +7,11 @@ nothing has changed. Without node the labextension is left out, and everything e
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
 import sys
-import venv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -48,16 +48,14 @@ def _restart_with_newer_python() -> None:
 
 
 def _make_venv() -> None:
-    try:
-        venv.create(VENV, with_pip=True)
-    except subprocess.CalledProcessError:
+    if importlib.util.find_spec("ensurepip") is None:
         # Debian keeps the part of venv that installs pip in a package of its own.
-        shutil.rmtree(VENV, ignore_errors=True)
         if os.geteuid() != 0 or shutil.which("apt-get") is None:
-            raise SystemExit("Python's venv cannot install pip here; on Debian: apt-get install python3-venv") from None
+            raise SystemExit("Python's venv cannot install pip here; on Debian: apt-get install python3-venv")
         _run(["apt-get", "update"])
         _run(["apt-get", "install", "-y", "--no-install-recommends", "python3-venv"])
-        venv.create(VENV, with_pip=True)
+    # A process of its own: this one has looked for ensurepip already.
+    _run([sys.executable, "-m", "venv", str(VENV)])
 
 
 def _install(extras: Sequence[str]) -> None:
