@@ -109,7 +109,7 @@ def image_id(familiar_reference: str) -> str:
 
 
 def exact_ones(builds: Sequence[Reference]) -> tuple[bool, ...]:
-    """For each declared build: does it match used references tag and all?
+    """Tell for each declared build whether it matches used references tag and all.
 
     True for a build with a tag or digest, and for every build of a name that is declared more than once.
     """
@@ -118,7 +118,7 @@ def exact_ones(builds: Sequence[Reference]) -> tuple[bool, ...]:
 
 
 def matches(build: Reference, used: Reference, *, exact: bool) -> bool:
-    """Does a build declared as `build` provide the used reference?"""
+    """Whether a build declared as `build` provides the used reference."""
     return build == used if exact else build.name == used.name
 
 

@@ -27,7 +27,7 @@ from ipytilt.core.spec import (
 )
 from ipytilt.tiltfile import image_builds
 from ipytilt.tiltfile.compose_files import bind_sources, build_section, published_ports
-from ipytilt.tiltfile.draft import Draft, LocalDraft, ResourceDraft, ServiceDraft, Wrong
+from ipytilt.tiltfile.draft import Draft, ImageDraft, LocalDraft, ResourceDraft, ServiceDraft, Wrong
 from ipytilt.tiltfile.host import Host
 from ipytilt.tiltfile.image_builds import Builds
 
@@ -83,7 +83,7 @@ def _service(service: ServiceDraft, draft: Draft, builds: Builds) -> _Made:
     used = image_builds.service_image(service)
     image = builds.find(used)
     if image is None and (context := build_section(service.config)):
-        image = image_builds.ImageDraft(
+        image = ImageDraft(
             reference=used,
             build=ComposeBuild(service=service.service, context=context.directory),
             watched=(context.directory,),

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 from typing import Any
 
+from ipytilt.errors import Cancelled, TiltError
 from ipytilt.starlark import MISSING, Builtin, EvalError, Value, type_name
 from ipytilt.tiltfile.draft import Wrong
 from ipytilt.tiltfile.evaluation import Eval
@@ -97,13 +98,15 @@ class Registered:
         return tuple(parameter for parameter in self.parameters if not parameter.keyword_only)
 
     def call(self, ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-        """Check and convert the arguments and run the function; EvalError carries a `Wrong` as its cause."""
+        """Check and convert the arguments and run the function; EvalError has the problem as its cause."""
         try:
             if self._raw:
                 return self._function(ev, args, kwargs)
             return self._function(ev, **self._bind(ev, args, kwargs))
-        except Wrong as wrong:
-            raise EvalError(wrong.message) from wrong
+        except Cancelled:
+            raise
+        except (Wrong, TiltError) as problem:
+            raise EvalError(problem.message) from problem
 
     def _bind(self, ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> dict[str, Any]:
         if len(args) > len(self._positional):
@@ -228,20 +231,10 @@ def registered() -> Mapping[str, Registered]:
     return dict(sorted(_FUNCTIONS.items()))
 
 
-NOT_YET = [
-    "k8s_yaml",
-    "filter_yaml",
-    "k8s_resource",
-    "k8s_kind",
-    "k8s_image_json_path",
-    "k8s_custom_deploy",
-    "helm",
-    "kustomize",
-    "allow_k8s_contexts",
-    "k8s_context",
-    "k8s_namespace",
-    "workload_to_resource_function",
-]
+NOT_YET = (
+    *("k8s_yaml", "filter_yaml", "k8s_resource", "k8s_kind", "k8s_image_json_path", "k8s_custom_deploy"),
+    *("helm", "kustomize", "allow_k8s_contexts", "k8s_context", "k8s_namespace", "workload_to_resource_function"),
+)
 """What Tilt has and we do not: calling one of these says so at its line. A registered name is not looked for here."""
 
 
@@ -260,9 +253,11 @@ class Module(Value):
         self.members: dict[str, Any] = {}
 
     def attr(self, name: str) -> Any:
+        """A member."""
         return self.members.get(name, MISSING)
 
     def attr_names(self) -> list[str]:
+        """The members' names."""
         return sorted(self.members)
 
     def __str__(self) -> str:

@@ -83,9 +83,9 @@ class BuildSection:
 def build_section(service: Mapping[str, Any]) -> BuildSection | None:
     """The `build` of an effective service definition, if it has a context on this machine."""
     build = service.get("build")
-    context = build.get("context", "") if isinstance(build, dict) else ""
-    if not context.startswith("/"):
+    if not isinstance(build, dict) or not str(build.get("context", "")).startswith("/"):
         return None
+    context = build["context"]
     inline = build.get("dockerfile_inline")
     return BuildSection(context, "" if inline else absolute(context, build.get("dockerfile") or "Dockerfile"))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ipytilt.core.spec import ComposeProject
@@ -24,39 +25,7 @@ _REPLACED = ("command", "entrypoint", "test")  # lists that a later file replace
 
 def read_config(project: ComposeProject, host: Host) -> Config:
     """The effective configuration of a project; `Wrong` names the file and service that make none."""
-    variables = _variables(project, host)
-    merged: Config = {}
-    for path in project.config_paths:
-        merged = _merge(merged, _file(path, variables, host))
-    services = {
-        name: _finished(service, name, project, variables, host)
-        for name, service in sorted(merged.get("services", {}).items())
-        if _active(service, project.profiles)
-    }
-    _check_dependencies(services)
-    merged["services"] = services
-    networks = merged.get("networks") or {}
-    if any("default" in (service.get("networks") or {}) for service in services.values()):
-        networks = {"default": {}, **networks}
-    for kind, named in (("networks", networks), ("volumes", merged.get("volumes") or {})):
-        if named:
-            merged[kind] = {key: {"name": f"{project.name}_{key}", **(value or {})} for key, value in named.items()}
-    return {"name": project.name, **merged} | {"name": project.name}
-
-
-def _active(service: Config, profiles: tuple[str, ...]) -> bool:
-    wanted = service.get("profiles") or []
-    return not wanted or "*" in profiles or bool(set(wanted) & set(profiles))
-
-
-def _check_dependencies(services: Mapping[str, Config]) -> None:
-    for name, service in services.items():
-        for needed, how in service.get("depends_on", {}).items():
-            if needed not in services and how.get("required", True):
-                raise Wrong(f'service "{name}" depends on undefined service "{needed}": invalid compose project')
-
-
-# ---------------------------------------------------------------------------------------------- files and variables
+    return _Reader(project, host, _variables(project, host)).config()
 
 
 def _variables(project: ComposeProject, host: Host) -> dict[str, str]:
@@ -71,8 +40,10 @@ def _variables(project: ComposeProject, host: Host) -> dict[str, str]:
 
 
 _ASSIGNMENT = re.compile(
-    r"""^[ \t]*(?:export[ \t]+)?([\w.-]+)[ \t]*(?:[=:][ \t]*(?:'([^']*)'|"((?:[^"\\]|\\.)*)"|([^\n]*)))?""",
-    re.MULTILINE,
+    r"""^[ \t]*(?:export[ \t]+)?([\w.-]+)[ \t]*  # the name
+    (?:[=:][ \t]*(?:'([^']*)'|"((?:[^"\\]|\\.)*)"|([^\n]*)))?  # a literal, quoted or plain value
+    """,
+    re.MULTILINE | re.VERBOSE,
 )
 
 
@@ -94,57 +65,117 @@ def _dotenv(text: str, known: dict[str, str]) -> Iterator[tuple[str, str]]:
         yield name, value
 
 
-def _file(path: str, variables: Mapping[str, str], host: Host) -> Config:
-    """One file, interpolated, its services in long form, `extends` and `include` resolved."""
-    try:
-        parsed = list(documents(host.read(path).decode(errors="replace"), COMPOSE))
-    except OSError as error:
-        raise Wrong(f"open {path}: {(error.strerror or str(error)).lower()}") from None
-    except YamlError as error:
-        raise Wrong(f"parsing {path}: {error}") from None
-    config = parsed[0] if parsed and parsed[0] is not None else {}
-    if not isinstance(config, dict) or not isinstance(config.get("services") or {}, dict):
-        raise Wrong(f"parsing {path}: services must be a mapping")
-    config = _interpolate_all(config, variables, path)
-    raw = config.get("services") or {}
-    for name, service in raw.items():
-        if not isinstance(service, dict):
-            raise Wrong(f"parsing {path}: services.{name} must be a mapping")
-    base = dirname(path)
-    config["services"] = {name: _extended(name, raw, base, variables, host, ()) for name in raw}
-    included: Config = {}
-    for entry in config.pop("include", None) or []:
-        paths = entry.get("path", []) if isinstance(entry, dict) else entry
-        for other in [paths] if isinstance(paths, str) else paths:
-            included = _merge(included, _file(absolute(base, other), variables, host))
-    return _merge(included, config)
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """Reads the files of one project with the variables they are interpolated with."""
+
+    project: ComposeProject
+    host: Host
+    variables: Mapping[str, str]
+
+    def config(self) -> Config:
+        """Everything merged, inactive services left out, Compose's defaults filled in."""
+        project = self.project
+        merged: Config = {}
+        for path in project.config_paths:
+            merged = _merge(merged, self._file(path))
+        found = merged.get("services", {})
+        active = [name for name in sorted(found) if _is_active(found[name], project.profiles)]
+        services = merged["services"] = {name: self._finished(name, found[name]) for name in active}
+        _check_dependencies(services)
+        networks = merged.get("networks") or {}
+        if any("default" in (service.get("networks") or {}) for service in services.values()):
+            networks = {"default": {}, **networks}
+        for kind, named in (("networks", networks), ("volumes", merged.get("volumes") or {})):
+            if named:
+                merged[kind] = {key: {"name": f"{project.name}_{key}", **(value or {})} for key, value in named.items()}
+        return {**merged, "name": project.name}
+
+    def _file(self, path: str) -> Config:
+        """One file, interpolated, its services in long form, `extends` and `include` resolved."""
+        config = _interpolate_all(self._parsed(path), self.variables, path)
+        raw, base = config.get("services") or {}, dirname(path)
+        config["services"] = {name: self._extended(name, raw, base) for name in raw}
+        included: Config = {}
+        for entry in config.pop("include", None) or []:
+            paths = entry.get("path", []) if isinstance(entry, dict) else entry
+            for other in [paths] if isinstance(paths, str) else paths:
+                included = _merge(included, self._file(absolute(base, other)))
+        return _merge(included, config)
+
+    def _parsed(self, path: str) -> Config:
+        try:
+            parsed = list(documents(self.host.read(path).decode(errors="replace"), COMPOSE))
+        except OSError as error:
+            raise Wrong(f"open {path}: {(error.strerror or str(error)).lower()}") from None
+        except YamlError as error:
+            raise Wrong(f"parsing {path}: {error}") from None
+        config = parsed[0] if parsed and parsed[0] is not None else {}
+        if not isinstance(config, dict) or not isinstance(config.get("services") or {}, dict):
+            raise Wrong(f"parsing {path}: services must be a mapping")
+        for name, service in (config.get("services") or {}).items():
+            if not isinstance(service, dict):
+                raise Wrong(f"parsing {path}: services.{name} must be a mapping")
+        return config
+
+    def _extended(self, name: str, services: Mapping[str, Config], base: str, *, chain: tuple[str, ...] = ()) -> Config:
+        """A service of one file on top of the one it extends, here or in another file."""
+        if name in chain:
+            raise Wrong(f"circular reference: service {' -> '.join([*chain, name])} extends itself")
+        service = dict(services[name])
+        extends = service.pop("extends", None)
+        own = _long_form(name, service, base, self.variables)
+        if not extends:
+            return own
+        target = extends if isinstance(extends, dict) else {"service": extends}
+        parent, file = str(target.get("service", "")), target.get("file")
+        inherited = None
+        if file:
+            inherited = self._file(absolute(base, file))["services"].get(parent)
+        elif parent in services:
+            inherited = self._extended(parent, services, base, chain=(*chain, name))
+        if inherited is None:
+            raise Wrong(f'service "{name}" extends "{parent}", which is not defined{" in " + file if file else ""}')
+        return _merge({key: value for key, value in inherited.items() if key != "depends_on"}, own)
+
+    def _finished(self, name: str, service: Config) -> Config:
+        """The merged service with its env files read and Compose's defaults filled in."""
+        result = {"command": None, "entrypoint": None, **service}
+        if "image" not in result and "build" not in result:
+            raise Wrong(f'service "{name}" has neither an image nor a build context specified: invalid compose project')
+        environment: dict[str, Any] = {}
+        for entry in result.pop("env_file", ()):
+            environment |= self._env_file(name, entry)
+        environment |= result.get("environment") or {}
+        if environment:
+            result["environment"] = environment
+        if "build" in result:
+            default = {} if "dockerfile_inline" in result["build"] else {"dockerfile": "Dockerfile"}
+            result["build"] = {**default, **result["build"]}
+        if "network_mode" not in result:
+            result.setdefault("networks", {"default": None})
+        return result
+
+    def _env_file(self, name: str, entry: Config) -> dict[str, str]:
+        try:
+            text = self.host.read(entry["path"]).decode(errors="replace")
+        except OSError as error:
+            if entry["required"]:
+                raise Wrong(f"service {name}: env file {entry['path']} not found: {error.strerror}") from None
+            return {}
+        return dict(_dotenv(text, dict(self.variables)))
 
 
-def _extended(
-    name: str,
-    services: Mapping[str, Config],
-    base: str,
-    variables: Mapping[str, str],
-    host: Host,
-    chain: tuple[str, ...],
-) -> Config:
-    if name in chain:
-        raise Wrong(f"circular reference: service {' -> '.join([*chain, name])} extends itself")
-    service = dict(services[name])
-    extends = service.pop("extends", None)
-    own = _long_form(service, base, variables)
-    if not extends:
-        return own
-    parent = extends.get("service", "") if isinstance(extends, dict) else extends
-    file = extends.get("file") if isinstance(extends, dict) else None
-    if file:
-        others = _file(absolute(base, file), variables, host)["services"]
-        inherited = others.get(parent)
-    else:
-        inherited = _extended(parent, services, base, variables, host, (*chain, name)) if parent in services else None
-    if inherited is None:
-        raise Wrong(f'service "{name}" extends "{parent}", which is not defined{" in " + file if file else ""}')
-    return _merge({key: value for key, value in inherited.items() if key != "depends_on"}, own)
+def _is_active(service: Config, profiles: tuple[str, ...]) -> bool:
+    wanted = service.get("profiles") or []
+    return not wanted or "*" in profiles or bool(set(wanted) & set(profiles))
+
+
+def _check_dependencies(services: Mapping[str, Config]) -> None:
+    for name, service in services.items():
+        for needed, how in service.get("depends_on", {}).items():
+            if needed not in services and how.get("required", True):
+                raise Wrong(f'service "{name}" depends on undefined service "{needed}": invalid compose project')
 
 
 # ---------------------------------------------------------------------------------------------- interpolation
@@ -213,12 +244,15 @@ def _interpolate_all(value: Any, variables: Mapping[str, str], where: str) -> An
 # ---------------------------------------------------------------------------------------------- long form
 
 
-def _long_form(service: Config, base: str, variables: Mapping[str, str]) -> Config:
+def _long_form(name: str, service: Config, base: str, variables: Mapping[str, str]) -> Config:
     """A service as one file defines it, every short form written out and every path absolute."""
     result = dict(service)
     for key, convert in _LONG_FORMS.items():
-        if key in result and result[key] is not None:
-            result[key] = convert(result[key], base, variables)
+        if result.get(key) is not None:
+            try:
+                result[key] = convert(result[key], base, variables)
+            except (TypeError, ValueError, AttributeError, KeyError) as error:
+                raise Wrong(f"services.{name}.{key}: cannot be understood: {error}") from None
     return result
 
 
@@ -342,37 +376,6 @@ _LONG_FORMS: dict[str, Callable[[Any, str, Mapping[str, str]], Any]] = {
     "ports": _ports,
     "volumes": _volumes,
 }
-
-
-def _finished(service: Config, name: str, project: ComposeProject, variables: Mapping[str, str], host: Host) -> Config:
-    """The merged service with its env files read and Compose's defaults filled in."""
-    result = {"command": None, "entrypoint": None, **service}
-    if "image" not in result and "build" not in result:
-        raise Wrong(f'service "{name}" has neither an image nor a build context specified: invalid compose project')
-    environment: dict[str, Any] = {}
-    for entry in result.pop("env_file", ()):
-        environment |= _env_file_values(entry, name, dict(variables), host)
-    environment |= result.get("environment") or {}
-    if environment:
-        result["environment"] = environment
-    if "build" in result:
-        result["build"] = {
-            **({} if "dockerfile_inline" in result["build"] else {"dockerfile": "Dockerfile"}),
-            **result["build"],
-        }
-    if "network_mode" not in result:
-        result.setdefault("networks", {"default": None})
-    return result
-
-
-def _env_file_values(entry: Config, name: str, variables: dict[str, str], host: Host) -> dict[str, str]:
-    try:
-        text = host.read(entry["path"]).decode(errors="replace")
-    except OSError as error:
-        if entry["required"]:
-            raise Wrong(f"service {name}: env file {entry['path']} not found: {error.strerror}") from None
-        return {}
-    return dict(_dotenv(text, variables))
 
 
 # ---------------------------------------------------------------------------------------------- merging

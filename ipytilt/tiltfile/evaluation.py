@@ -35,6 +35,10 @@ class Running:
     dir: str
 
 
+def _no_files(path: str) -> Mapping[str, Any]:
+    raise Wrong(f"cannot run {path} here")
+
+
 @dataclass(slots=True)
 class Eval:
     """One evaluation.
@@ -50,7 +54,7 @@ class Eval:
     draft: Draft = field(default_factory=Draft)
     lines: list[str] = field(default_factory=list)
     thread: Thread | None = None
-    globals_of: GlobalsOf | None = None
+    globals_of: GlobalsOf = _no_files
     _running: list[Running] = field(default_factory=list)
 
     @contextmanager

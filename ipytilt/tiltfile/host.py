@@ -1,6 +1,6 @@
 """The only door from a Tiltfile to the world: files, environment, commands. Records what was read.
 
-Runs on the thread that evaluates. `DiskHost` is the real machine, `DictHost` a world of dictionaries for tests. Paths
+Runs on the thread that evaluates. `DiskHost` is the real machine; tests bring a world made of dictionaries. Paths
 are absolute and clean. One host serves one evaluation at a time; `reads` grows until the host is thrown away.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import posixpath
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
@@ -179,7 +178,7 @@ class DiskHost(Recorder):
             cwd=cwd,
             env={**self.environ, **(env or {})},
             stdin=stdin.encode(),
-            on_line=(lambda _, line: on_line(line)) if on_line else None,
+            on_line=_each(on_line) if on_line else None,
             on_data=lambda stream, data: output[stream].extend(data),
             merge=False,
         )
@@ -215,97 +214,5 @@ class DiskHost(Recorder):
         return path
 
 
-class DictHost(Recorder):
-    """A world made of dictionaries, for tests and previews.
-
-    Args:
-        files: path to text; directories follow from the paths.
-        environ: the environment.
-        commands: what `run` answers, by the command as people write it; anything else cannot be started.
-    """
-
-    def __init__(
-        self,
-        files: Mapping[str, str] | None = None,
-        *,
-        environ: Mapping[str, str] | None = None,
-        commands: Mapping[str, Ran] | None = None,
-        directories: Iterable[str] = (),
-    ) -> None:
-        super().__init__()
-        self.texts = dict(files or {})
-        self.environ: MutableMapping[str, str] = dict(environ or {})
-        self.argv: tuple[str, ...] = ("ipytilt", "up")
-        self.executable = "/usr/bin/ipytilt"
-        self.subcommand = "up"
-        self.ran: list[tuple[tuple[str, ...], str, dict[str, str]]] = []
-        self._commands = dict(commands or {})
-        self._directories = {"/", *directories}
-        for path in [*self.texts, *directories]:
-            while path != "/":
-                path = posixpath.dirname(path)  # noqa: PLW2901 - walks up
-                self._directories.add(path)
-
-    def log(self, text: str, level: str) -> None:
-        """Forget it: the finished evaluation has the whole log."""
-
-    def read(self, path: str, *, record: bool = True) -> bytes:
-        """Content of a file."""
-        if path in self._directories:
-            raise IsADirectoryError(21, "Is a directory", path)
-        if record:
-            self.record(path)
-        if path not in self.texts:
-            raise FileNotFoundError(2, "No such file or directory", path)
-        return self.texts[path].encode()
-
-    def exists(self, path: str) -> bool:
-        """Something is there."""
-        return path in self.texts or path in self._directories
-
-    def is_dir(self, path: str) -> bool:
-        """A directory is there."""
-        return path in self._directories
-
-    def files(self, path: str, *, recursive: bool) -> Iterator[str]:
-        """What is in a directory."""
-        for name in sorted(self.texts):
-            inside = name.removeprefix(path.rstrip("/") + "/")
-            if inside != name and (recursive or "/" not in inside):
-                yield name
-
-    def real(self, path: str) -> str:
-        """The path itself: there are no links."""
-        if not self.exists(path):
-            raise FileNotFoundError(2, "No such file or directory", path)
-        return path
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: str,
-        env: Mapping[str, str] | None = None,
-        stdin: str = "",  # noqa: ARG002 - part of the port
-        on_line: Line | None = None,
-        cancelled: Callable[[], bool] = lambda: False,  # noqa: ARG002
-    ) -> Ran:
-        """Answer from the table."""
-        self.ran.append((tuple(argv), cwd, dict(env or {})))
-        command = processes.describe(argv)
-        if command not in self._commands:
-            raise processes.StartFailed(f"{command} failed to start: No such file or directory")
-        ran = self._commands[command]
-        for line in (ran.stdout + ran.stderr).splitlines() if on_line else ():
-            on_line(line)
-        return ran
-
-    def compose_cli(self) -> tuple[str, ...] | None:
-        """None: Compose files are read by our own reader."""
-        return None
-
-    def keep_text(self, text: str, suffix: str) -> str:
-        """Keep it among the files."""
-        path = f"/tmp/kept-{hashlib.sha256(text.encode()).hexdigest()[:8]}{suffix}"  # noqa: S108 - no real folder
-        self.texts[path] = text
-        return path
+def _each(on_line: Line) -> processes.OnLine:
+    return lambda _stream, line: on_line(line)

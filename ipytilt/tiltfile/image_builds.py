@@ -49,7 +49,7 @@ class Builds:
         self._index()
 
     def is_exact(self, image: ImageDraft) -> bool:
-        """Does it match used references tag and all?"""
+        """Whether it matches used references tag and all."""
         return next(exact for other, exact in self._by_name[image.reference.name] if other is image)
 
     def find(self, used: Reference) -> ImageDraft | None:

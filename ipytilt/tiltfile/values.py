@@ -92,6 +92,7 @@ class GitRepo(Value):
     type_name = "git.Repo"
 
     def attr(self, name: str) -> Any:
+        """`paths(relative)`: a path below the root."""
         if name != "paths":
             return MISSING
 
@@ -104,6 +105,7 @@ class GitRepo(Value):
         return Builtin("paths", paths)
 
     def attr_names(self) -> list[str]:
+        """What it can do."""
         return ["paths"]
 
     def __str__(self) -> str:
@@ -147,6 +149,7 @@ class Environ(Value):
         return from_python(dict(sorted(self.environ.items())))
 
     def attr(self, name: str) -> Any:
+        """The methods of a dict."""
         method = _ENVIRON_METHODS.get(name)
         if method is None:
             return MISSING
@@ -162,6 +165,7 @@ class Environ(Value):
         return Builtin(name, call, receiver=self)
 
     def attr_names(self) -> list[str]:
+        """The methods' names."""
         return sorted(_ENVIRON_METHODS)
 
 
@@ -188,7 +192,7 @@ _ENVIRON_METHODS: dict[str, Callable[..., Any]] = {
     "clear": lambda environ: environ.clear(),
     "get": lambda environ, name, default=None: environ.get(name, default),
     "items": lambda environ: sorted(environ.items()),
-    "keys": lambda environ: sorted(environ),
+    "keys": sorted,
     "pop": lambda environ, name, *default: environ.pop(name, *default),
     "popitem": _popped,
     "setdefault": lambda environ, name, default: environ.setdefault(str(name), str(default)),

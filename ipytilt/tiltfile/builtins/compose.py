@@ -50,10 +50,7 @@ def docker_compose(
     files = [item for item in items if not isinstance(item, Blob)]
     for item in files:
         if not isinstance(item, str | GitRepo):
-            raise Wrong(
-                f"docker_compose files must be a string or a sequence of strings: expected blob | path (string). "
-                f"Actual type: {go_type(item)}"
-            )
+            raise Wrong(f"docker_compose: expected blob | path (string). Actual type: {go_type(item)}")
     paths = tuple(ev.host.keep_text(i.text, ".yml") if isinstance(i, Blob) else path(ev, i) for i in items)
     directory = dirname(path(ev, files[0])) if files else ev.dir
     name = project_name or normalised(basename(directory))

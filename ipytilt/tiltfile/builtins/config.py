@@ -183,14 +183,15 @@ def _from_args(args: Sequence[str], settings: Mapping[str, Setting]) -> dict[str
             raise _usage(f"unknown shorthand flag: {word[1]!r} in {word}", flags)
         else:
             positional.append(word)
-    taker = next((setting for setting in settings.values() if setting.positional), None)
-    if positional and taker is None:
+    takers = [setting for setting in settings.values() if setting.positional]
+    if positional and not takers:
         listed = ", ".join(map(json.dumps, positional))
         raise Wrong(
-            f"positional CLI args ({listed}) were specified, but none were expected.\nSee https://docs.tilt.dev/tiltfile_config.html#positional-arguments for examples."
+            f"positional CLI args ({listed}) were specified, but none were expected.",
+            hint="define a setting with args=True: config.define_string_list('resources', args=True)",
         )
-    for value in positional if taker else ():
-        _add(values, taker, value)
+    for value in positional:
+        _add(values, takers[0], value)
     return values
 
 
@@ -238,8 +239,5 @@ _PARSERS: Mapping[str, Callable[[str], Any]] = {"string": str, "bool": _bool, "o
 
 
 def _usage(problem: str, flags: Mapping[str, Setting]) -> Wrong:
-    lines = [
-        f"      --{name} {'' if flag.kind == 'bool' else flag.kind}".rstrip() + f"   {flag.usage}"
-        for name, flag in sorted(flags.items())
-    ]
+    lines = [f"      --{name:<16} {flag.kind:<12} {flag.usage}".rstrip() for name, flag in sorted(flags.items())]
     return Wrong("\n".join([f"invalid Tiltfile config args: {problem}", "Usage:", *lines]))

@@ -34,6 +34,7 @@ def _list(_ev: Eval, value: Any) -> Any:
     return value
 
 
+StringOrNone = Annotated[str | None, Kind("str or None", _string_or_none)]
 StringPath = Annotated[str, Kind("str", _string_path)]
 
 
@@ -48,9 +49,7 @@ def _content(ev: Eval, path: str, default: Any) -> Any:
 
 
 @builtin("read_file")
-def read_file(
-    ev: Eval, paths: Path, default: Annotated[str | None, Kind("str or None", _string_or_none)] = None
-) -> Blob:
+def read_file(ev: Eval, paths: Path, default: StringOrNone = None) -> Blob:
     """The content of a file; `default` if it does not exist. A change of it reloads the Tiltfile."""
     content = _content(ev, paths, UNSET if default is None else default)
     return Blob(content[0] if isinstance(content, tuple) else content, f"file: {paths}")
@@ -158,9 +157,8 @@ def _encodable(value: Any) -> Any:
     if isinstance(value, Dict):
         for key in value:
             if not isinstance(key, str):
-                raise Wrong(
-                    f"only string keys are supported in maps. found key '{to_repr(key)}' of type {go_type(key)}"
-                )
+                found = f"found key '{to_repr(key)}' of type {go_type(key)}"
+                raise Wrong(f"only string keys are supported in maps. {found}")
         return {key: _encodable(item) for key, item in value.items()}
     raise Wrong(f"unable to convert from starlark value, unsupported type {go_type(value)}")
 

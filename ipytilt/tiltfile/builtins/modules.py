@@ -91,7 +91,7 @@ def join(ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 
 @builtin("os.path.exists")
 def exists(ev: Eval, path: Path) -> bool:
-    """Is there a file or folder of this name?"""
+    """Whether there is a file or folder of this name."""
     return ev.host.exists(path)
 
 

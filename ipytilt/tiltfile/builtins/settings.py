@@ -18,18 +18,9 @@ TILT_VERSION = (0, 37, 6)
 """The version of Tilt whose language this is: what `version_settings(constraint=...)` is compared with."""
 
 _FEATURES = {"snapshots": True, "cluster_refresh": False}
-_OBSOLETE_FEATURES = frozenset(
-    [
-        "events",
-        "facets",
-        "labels",
-        "live_update_v2",
-        "disable_resources",
-        "bulk_disable_resources",
-        "multiple_containers_per_pod",
-        "offline_snapshot_creation",
-        "update_history",
-    ]
+_OBSOLETE_FEATURES = (
+    *("events", "facets", "labels", "live_update_v2", "disable_resources", "bulk_disable_resources"),
+    *("multiple_containers_per_pod", "offline_snapshot_creation", "update_history"),
 )
 
 
@@ -50,7 +41,7 @@ def update_settings(
     suppress_unused_image_warnings: Strs = (),
     k8s_server_side_apply: str = "",
 ) -> None:
-    """How updates run: how many at once (default 3), how long an apply may take (default 30 s), what is not warned of."""
+    """How updates run: how many at once (3), how long an apply may take (30 s), which images are not warned of."""
     if max_parallel_updates is not None and max_parallel_updates < 1:
         raise Wrong(f"max number of parallel updates must be >= 1(got: {max_parallel_updates})")
     if k8s_upsert_timeout_secs is not None and k8s_upsert_timeout_secs < 1:
@@ -203,9 +194,8 @@ def version_settings(ev: Eval, check_updates: bool = True, constraint: str = "")
         )
 
 
-_COMPARISON = re.compile(
-    r"\s*,?\s*(>=|<=|!=|=|>|<|\^|~)?\s*v?(\d+|[xX*])(?:\.(\d+|[xX*]))?(?:\.(\d+|[xX*]))?(?:-[\w.]+)?"
-)
+_PART = r"(\d+|[xX*])"
+_COMPARISON = re.compile(rf"\s*,?\s*(>=|<=|!=|=|>|<|\^|~)?\s*v?{_PART}(?:\.{_PART})?(?:\.{_PART})?(?:-[\w.]+)?")
 
 
 def _all_satisfied(text: str, whole: str) -> bool:

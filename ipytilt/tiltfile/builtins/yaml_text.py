@@ -156,9 +156,9 @@ def dump(value: Any) -> str:
     """JSON data as block-style YAML: keys sorted, strings quoted only when they would be read as something else."""
     import yaml
 
-    text: str = yaml.dump(
-        _printable(value), Dumper=_dumper(), default_flow_style=False, allow_unicode=True, width=math.inf
-    )
+    printable = _printable(value)
+    style: dict[str, Any] = {"default_flow_style": False, "allow_unicode": True, "width": math.inf}
+    text: str = yaml.dump(printable, Dumper=_dumper(), **style)
     return text.removesuffix("...\n")
 
 
