@@ -1,0 +1,430 @@
+"""The engine that needs no daemon, no root and no download: images are directory trees, containers child processes.
+
+It implements all four ports. Nothing is made, tried or started before the first call that needs it. One lock guards the
+tables of images and containers; it is never held while something is built, started or stopped. Each `Observe` and
+`Follow` order has a thread of its own.
+
+The rooms behind: `sandbox_image` builds, `sandbox_store` keeps trees, `sandbox_run` makes views, `sandbox_container`
+runs, `sandbox_service` reads Compose services. Linux only.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from ipytilt import processes
+from ipytilt.core.images import parse
+from ipytilt.core.paths import Matcher
+from ipytilt.core.spec import Compose, DockerBuild, Image
+from ipytilt.core.steps import (
+    Applied,
+    Apply,
+    Attach,
+    BuildImage,
+    Built,
+    Container,
+    Copy,
+    Delete,
+    Follow,
+    Observe,
+    Order,
+)
+from ipytilt.engines.base import ContainersSeen, EngineSeen, Log, Post, Stop, Work
+from ipytilt.engines.sandbox_container import SandboxContainer
+from ipytilt.engines.sandbox_files import Root, remove_tree
+from ipytilt.engines.sandbox_image import ImageBuilder, Recipe, TreeImage
+from ipytilt.engines.sandbox_run import Isolation, StartFailed, View, choose, finish
+from ipytilt.engines.sandbox_service import build_section, dockerignore, mounts_of, notes, plan_service
+from ipytilt.engines.sandbox_store import Store, default_folder
+from ipytilt.errors import Broke, Rejected
+
+ENGINE = "sandbox"
+_STOP_SECONDS = 1.0
+_CLOSE_GRACE, _CLOSE_SECONDS = 0.8, 1.6
+_HOW_TO_GET = "install proot, or allow user namespaces; local resources run without either"
+
+
+class SandboxEngine:
+    """Builds and runs on this machine's own programs. Thread-safe; `close` it."""
+
+    def __init__(self, *, folder: str = "", isolation: str = "") -> None:
+        """`folder` is where trees live (default: the user's cache), `isolation` insists on "namespaces" or "proot"."""
+        self._folder = folder or default_folder()
+        self._wanted_isolation = isolation
+        self._lock = threading.Lock()
+        self._changed = threading.Condition(self._lock)
+        self._version = 0
+        self._closed = False
+        self._starting = threading.Lock()
+        self._store: Store | None = None
+        self._isolation: Isolation | None = None
+        self._problem = ""
+        self._images: dict[str, TreeImage] = {}
+        self._containers: dict[str, SandboxContainer] = {}
+        self._deploying: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
+
+    @property
+    def name(self) -> str:
+        """See `ContainerEngine`."""
+        return ENGINE
+
+    def describe(self) -> str:
+        """See `ContainerEngine`."""
+        ok, problem = self.available()
+        way = self._isolation.name if ok and self._isolation else f"not available: {problem}"
+        return f"sandbox ({way}): this machine's own programs, no images are downloaded"
+
+    def available(self) -> tuple[bool, str]:
+        """Whether containers can be run here, else why not. Tries it out the first time, in about 0.1 s."""
+        try:
+            self._tools()
+        except Rejected as error:
+            return False, error.message
+        return True, ""
+
+    def container_root(self, container: Container) -> Path:
+        """The directory in which the files of a running container are seen from outside. Rejected if it is gone."""
+        return Path(self._container(container).root)
+
+    # ------------------------------------------------------------------------------------------ Builder
+
+    def build(self, step: BuildImage, work: Work) -> Built:
+        """See `Builder`. Images of `custom_build` cannot be built here."""
+        image, build = step.image, step.image.build
+        if not isinstance(build, DockerBuild):
+            raise Rejected(
+                "the sandbox builds images from Dockerfiles only, it has no image store for other builders",
+                engine=ENGINE,
+                doing=f"building {image.ref}",
+                hint="use docker_build(), or start Docker and the docker engine",
+                where=str(image.origin),
+            )
+        with self._lock:
+            images = {ref: self._images[local] for ref, local in step.bases if local in self._images}
+        recipe = Recipe(
+            dockerfile=build.dockerfile,
+            where=build.dockerfile_path or f"Dockerfile of {image.ref}",
+            context=build.context,
+            ignores=Matcher(image.context_ignores),
+            args=_build_args(build.args),
+            target=build.target,
+            images=images,
+        )
+        return self._build(image, recipe, work)
+
+    def _build(self, image: Image, recipe: Recipe, work: Work) -> Built:
+        made = self._build_tree(recipe, work, doing=f"building {image.ref}")
+        local_ref = f"{parse(image.ref).familiar_name}:tilt-{made.digest.removeprefix('sha256:')[:16]}"
+        with self._lock:
+            self._images[local_ref] = made
+        return Built(image.ref, local_ref, made.digest)
+
+    def _build_tree(self, recipe: Recipe, work: Work, *, doing: str) -> TreeImage:
+        store, isolation = self._tools()
+        work.check()
+        try:
+            made = ImageBuilder(recipe, store=store, isolation=isolation, work=work).build()
+        except Rejected as error:
+            error.doing = doing
+            raise
+        store.prune()
+        return made
+
+    # ------------------------------------------------------------------------------------------ Deployer
+
+    def apply(self, step: Apply, work: Work) -> Applied:
+        """See `Deployer`. An unchanged container that runs is left alone."""
+        resource = step.resource
+        target = resource.target
+        if not isinstance(target, Compose):
+            raise Rejected(
+                f"the sandbox runs Compose services, not {resource.kind} resources", engine=ENGINE, doing=resource.name
+            )
+        store, isolation = self._tools()
+        image = self._image_for(target, step.images, work)
+        plan = plan_service(
+            resource.name, target, image, mounts=(mounts := mounts_of(target, f"{self._folder}/volumes"))
+        )
+        with self._deploying[resource.name]:
+            work.check()
+            with self._lock:
+                old = self._containers.get(resource.name)
+            fresh = step.force or step.recreate or old is None or old.plan.wanted != plan.wanted
+            if old is not None and not fresh:
+                if not old.running:
+                    with _starting(resource.name):
+                        old.restart()
+                return Applied(resource.name, (old.value,))
+            if old is not None:
+                self._forget(old, grace=old.plan.grace)
+            for note in notes(target):
+                work.log(note)
+            view = View(store.folder("container"), image.tree, mounts)
+            os.mkdir(view.tree)
+            try:
+                with _starting(resource.name):
+                    container = SandboxContainer(plan, view, isolation, changed=self._note_change)
+                self._adopt(container)
+            except BaseException:
+                remove_tree(view.folder)
+                raise
+            return Applied(resource.name, (container.value,))
+
+    def _adopt(self, container: SandboxContainer) -> None:
+        """Start a new container and take it into the table, unless the engine was closed meanwhile."""
+        resource = container.plan.resource
+        with self._lock:
+            closed = self._closed
+            if not closed:
+                self._containers[resource] = container
+        try:
+            if closed:
+                raise Rejected("the sandbox is closed", engine=ENGINE, doing=f"starting {resource}")
+            with _starting(resource):
+                container.start()
+        except BaseException:
+            self._forget(container, grace=0)
+            raise
+
+    def _image_for(self, target: Compose, built: tuple[Built, ...], work: Work) -> TreeImage:
+        """The image a service runs: built for it, built by its own section, or the programs of this host."""
+        if target.image_built:
+            local_ref = next((each.local_ref for each in reversed(built) if each.ref == target.image_built), "")
+            with self._lock:
+                image = self._images.get(local_ref)
+            if image is None:
+                raise Rejected(
+                    f"image {target.image_built} has not been built in this session",
+                    engine=ENGINE,
+                    doing=f"starting {target.service}",
+                    hint="trigger the resource",
+                )
+            return image
+        section = build_section(target)
+        if not section:
+            return TreeImage()
+        dockerfile = section["dockerfile"]
+        try:
+            text = Path(dockerfile).read_text(encoding="utf-8") if dockerfile else section["dockerfile_inline"]
+            ignores = Matcher(dockerignore(section["context"], dockerfile))
+        except OSError as error:
+            raise Rejected(f"cannot read {error.filename}: {error.strerror}", engine=ENGINE) from error
+        recipe = Recipe(
+            dockerfile=text,
+            where=dockerfile or f"Dockerfile of {target.service}",
+            context=section["context"],
+            ignores=ignores,
+            args=section["args"],
+            target=section.get("target") or "",
+        )
+        return self._build_tree(recipe, work, doing=f"building {target.service}")
+
+    def delete(self, step: Delete, work: Work) -> None:
+        """See `Deployer`."""
+        with self._deploying[step.resource.name]:
+            with self._lock:
+                container = self._containers.get(step.resource.name)
+            if container is not None:
+                with work.on_cancel(container.kill):
+                    self._forget(container, grace=container.plan.grace)
+
+    def _forget(self, container: SandboxContainer, *, grace: float) -> None:
+        container.remove(grace)
+        with self._lock:
+            if self._containers.get(container.plan.resource) is container:
+                del self._containers[container.plan.resource]
+        self._note_change()
+
+    # ------------------------------------------------------------------------------------------ Containers
+
+    def sync(self, where: Container, copies: tuple[Copy, ...], work: Work) -> None:
+        """See `Containers`. Each file is replaced at once: a reader sees the old or the new one."""
+        container = self._container(where)
+        doing = f"updating {where.name}"
+        mapped = {os.path.normpath(copy.container): copy.local for copy in copies}
+        for path in mapped:
+            self._check_visible(container, path, doing)
+
+        def bring(root: Root) -> None:
+            missing = [path for path, local in mapped.items() if not os.path.lexists(local)]
+            for path in missing:
+                root.remove(path)
+            for path in mapped.keys() - set(missing):
+                work.check()
+                root.put(mapped[path], path)
+
+        try:
+            alive = container.use_files(bring)
+        except OSError as error:
+            action = f"{error.filename}: {error.strerror}"
+            hint = "make it readable, or writable in the container, for the user of the notebook"
+            raise Rejected(action, engine=ENGINE, doing=doing, hint=hint) from error
+        if not alive:
+            raise Broke(f"container {where.name} is not running", engine=ENGINE, doing=doing)
+
+    @staticmethod
+    def _check_visible(container: SandboxContainer, path: str, doing: str) -> None:
+        visible = container.view.visible
+        if path == "/" or not (visible is None or any(path == top or path.startswith(f"{top}/") for top in visible)):
+            raise Rejected(
+                f"{path} belongs to this machine, not to the image",
+                engine=ENGINE,
+                doing=doing,
+                hint="sync to a directory that the image makes itself, such as its WORKDIR",
+            )
+
+    def exec(self, where: Container, argv: tuple[str, ...], work: Work) -> int:
+        """See `Containers`."""
+        container = self._container(where)
+        doing = f"running {processes.describe(argv)} in {where.name}"
+        if not container.running:
+            raise Broke(f"container {where.name} is not running", engine=ENGINE, doing=doing)
+        process = processes.spawn(
+            container.join_command(argv),
+            cwd="/",
+            env=dict(container.plan.env),
+            on_line=lambda _, line: work.log(line),
+            whole_tree=True,
+        )
+        code = finish(process, work)
+        if not container.running:
+            raise Broke(f"container {where.name} ended meanwhile", engine=ENGINE, doing=doing)
+        return code
+
+    def restart(self, where: Container, work: Work) -> None:
+        """See `Containers`."""
+        container = self._container(where)
+        with work.on_cancel(container.kill), _starting(where.name):
+            container.restart()
+
+    def _container(self, where: Container) -> SandboxContainer:
+        with self._lock:
+            found = next((each for each in self._containers.values() if each.id == where.id), None)
+        if found is None:
+            raise Broke(f"container {where.name} is gone", engine=ENGINE)
+        return found
+
+    # ------------------------------------------------------------------------------------------ Observer
+
+    def start(self, order: Order, post: Post, log: Log) -> Stop:
+        """See `Observer`. There is nothing to attach to: files are written and commands started directly."""
+        match order:
+            case Observe():
+                return self._observe(order, post)
+            case Follow():
+                with self._lock:
+                    found = next((each for each in self._containers.values() if each.id == order.container_id), None)
+                return found.output.follow(order.started_at, log) if found else _nothing
+            case Attach():
+                return _nothing
+        raise TypeError(f"the sandbox does not serve {type(order).__name__}")
+
+    def _observe(self, order: Observe, post: Post) -> Stop:
+        stopped = threading.Event()
+        names = [resource.name for resource in order.resources]
+
+        def loop() -> None:
+            _, problem = self.available()
+            post(EngineSeen(ENGINE, problem))
+            seen, known = -1, dict[str, tuple[Container, ...] | None](dict.fromkeys(names))
+            while True:
+                with self._changed:
+                    while self._version == seen and not stopped.is_set():
+                        self._changed.wait()
+                    if stopped.is_set():
+                        return
+                    seen, table = self._version, dict(self._containers)
+                for name in names:
+                    now = (table[name].value,) if name in table else ()
+                    if now != known[name]:
+                        known[name] = now
+                        post(ContainersSeen(name, now))
+
+        def stop() -> None:
+            with self._changed:
+                stopped.set()
+                self._changed.notify_all()
+            thread.join(_STOP_SECONDS)
+
+        thread = threading.Thread(target=loop, name="ipytilt-observe-sandbox", daemon=True)
+        thread.start()
+        return stop
+
+    def _note_change(self) -> None:
+        with self._changed:
+            self._version += 1
+            self._changed.notify_all()
+
+    # ------------------------------------------------------------------------------------------ beginning and end
+
+    def _tools(self) -> tuple[Store, Isolation]:
+        """The store and the way to make views; Rejected where there is none."""
+        with self._starting:
+            if self._closed:
+                raise Rejected("the sandbox is closed", engine=ENGINE)
+            if self._store is None and not self._problem:
+                self._open()
+            if self._store is None or self._isolation is None:
+                raise Rejected(f"containers cannot run here: {self._problem}", engine=ENGINE, hint=_HOW_TO_GET)
+            return self._store, self._isolation
+
+    def _open(self) -> None:
+        try:
+            store = Store(self._folder)
+        except OSError as error:
+            self._problem = f"cannot write to {self._folder}: {error.strerror}"
+            return
+        found = choose(store.session, self._wanted_isolation)
+        if isinstance(found, str):
+            self._problem = found
+            store.close()
+        else:
+            self._store, self._isolation = store, found
+
+    def close(self) -> None:
+        """End all containers and remove what is this session's own; takes less than two seconds."""
+        deadline = time.monotonic() + _CLOSE_SECONDS
+        with self._lock:
+            self._closed = True
+            containers = list(self._containers.values())
+        threads = [
+            threading.Thread(
+                target=self._forget, args=(each,), kwargs={"grace": _CLOSE_GRACE}, name="ipytilt-close", daemon=True
+            )
+            for each in containers
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(max(0.0, deadline - time.monotonic()))
+        with self._starting:
+            if self._store is not None:
+                self._store.close()
+                self._store = None
+
+
+def _nothing() -> None:
+    """Stop what was never started."""
+
+
+def _build_args(args: tuple[str, ...]) -> Mapping[str, str]:
+    pairs = [word.partition("=") for word in args]
+    values = {name: value if equals else os.environ.get(name) for name, equals, value in pairs}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+@contextmanager
+def _starting(name: str) -> Iterator[None]:
+    """Translate what can go wrong when a container is started."""
+    try:
+        yield
+    except (StartFailed, processes.StartFailed) as error:
+        raise Rejected(str(error), engine=ENGINE, doing=f"starting {name}", hint="check its command") from error
+    except OSError as error:
+        raise Rejected(error.strerror or str(error), engine=ENGINE, doing=f"starting {name}") from error
