@@ -31,6 +31,11 @@ def duration(seconds: float) -> str:
     return f"{seconds // 86_400:.0f} d"
 
 
+def age(seconds: float) -> str:
+    """`now`, `1 s`, `12 s`, `3 m`, ...: as a duration, in whole seconds."""
+    return "now" if seconds < 1 else duration(int(seconds)).replace(".0", "")
+
+
 def table(document: Document, *, now: float, colour: bool = False, width: int = 120) -> str:
     """The session as aligned text of at most `width` columns, the error of each failing row below it."""
     cells = [_cells(row, now) for row in _rows(document)]
@@ -113,7 +118,7 @@ def _cells(row: Row, now: float) -> tuple[str, ...]:
 def _aged(column: dict[str, Any], now: float) -> str:
     if column["since"] is None or not column["text"]:
         return str(column["text"])
-    return f"{column['text']} ({duration(max(now - column['since'], 0))})"
+    return f"{column['text']} ({age(now - column['since'])})"
 
 
 def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
@@ -136,5 +141,6 @@ def _html_row(row: Row, tail: Sequence[str], at: float) -> str:
 
 
 def _html_details(row: Row, tail: Sequence[str]) -> Iterator[str]:
-    for text in filter(None, (row["error"], "\n".join(tail))):
+    news = "\n".join(line for line in tail if line not in row["error"])
+    for text in filter(None, (row["error"], news)):
         yield f'<tr><td colspan="{len(_HEADS)}" style="{_CELL}"><pre style="{_PRE}">{escape(text)}</pre></td></tr>'

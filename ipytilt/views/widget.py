@@ -77,7 +77,8 @@ class Panel:
         self._shell = shell
         self._publisher = shell.display_pub  # a cell that captures its output swaps it for a while
         self._logs, self._transport = logs, transport
-        self._displayed = False
+        self._displayed = self._closed = False
+        self._current: Callable[[], wire.Document] = lambda: wire.document(view(store.current))
         self._pump = Pump("panel", store=store, view=view, logs=logs, sink=self, explain=explain)
         self._model = _Model(self._pump.name, self._pump.newest)
         self._model.on_msg(lambda _widget, content, _buffers: transport.handle_unanswered(content))
@@ -85,9 +86,14 @@ class Panel:
         self._pump.start()
 
     def close(self) -> None:
-        """End the view's thread and its comm; displays stay as they are, the static ones with the last state."""
+        """End the view's thread and its comm: the live displays go, and static ones show the last state instead."""
+        if self._closed:
+            return
+        self._closed = True
         self._transport.remove(self._pump)
         self._pump.stop()
+        self.settled(self._current())
+        self._model.layout.close()  # a widget of its own, which nobody else would close
         self._model.close()
 
     def send(self, message: dict[str, Any], buffers: tuple[bytes, ...] = ()) -> None:
@@ -103,7 +109,7 @@ class Panel:
     def _ipython_display_(self) -> None:
         data = {_WIDGET_TYPE: {"version_major": 2, "version_minor": 0, "model_id": self._model.model_id}}
         self._shell.display_pub.publish(data)
-        self._shell.display_pub.publish(self._static(self._pump.newest()["document"]), transient=self._static_id)
+        self._shell.display_pub.publish(self._static(self._current()), transient=self._static_id)
         self._displayed = True
 
     @property
@@ -120,4 +126,4 @@ class Panel:
         }
 
     def __repr__(self) -> str:
-        return f"<Panel {self._model.model_id or 'closed'}>"
+        return "<Panel closed>" if self._closed else f"<Panel {self._model.model_id}>"
