@@ -158,7 +158,8 @@ class InotifyTree(PolledTree):
             self._wakeup = -1
         self._kernel.close()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """End the wait of `changes`; from any thread."""
         with self._lock:
             if self._wakeup >= 0:
                 os.eventfd_write(self._wakeup, 1)

@@ -117,8 +117,10 @@ class Session:
         with self._lock:
             if self._engines is None:
                 from ipytilt.engines.choose import choose
+                from ipytilt.engines.local import LocalEngine
 
-                self._engines, note = choose(self.config.engine, os.environ)
+                containers, note = choose(self.config.engine, os.environ)
+                self._engines = Engines(containers, LocalEngine())
                 self.logs.append(ALL, note)
             return self._engines
 
@@ -209,6 +211,8 @@ class Session:
         for name in names:
             self.resource(name)
 
+        self._catch_up()
+
         def chosen(state: State) -> list[Resource]:
             return [r for r in state.spec.resources if (r.name in names if names else state.enabled(r.name))]
 
@@ -272,6 +276,13 @@ class Session:
         loaded = evaluate(load.sources, load.args, DiskHost(work.log), cancelled=lambda: work.cancelled)
         self.logs.redact({secret.value: secret.label for secret in loaded.spec.secrets})
         return loaded.spec, loaded.reads
+
+    def _catch_up(self) -> None:
+        """Return when everything that was saved before is known to the state."""
+        self._settle()
+        mark = f"mark:{next(self._tickets)}"
+        self.post(ev.CommandHandled(mark, "", self.clock()))
+        self._wait(lambda s: any(command == mark for command, _ in s.handled), None, "the controller")
 
     def _settle(self) -> None:
         if self._watcher is not None:

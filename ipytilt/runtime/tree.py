@@ -75,14 +75,15 @@ class PolledTree:
         with self._lock:
             self._requests.append(request)
             self.ready.clear()
-        self._wake()
+        self.wake()
 
     def stop(self) -> None:
         """Let `changes` return soon, for the last time."""
         self._stopping = True
-        self._wake()
+        self.wake()
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """End the wait of `changes`; from any thread."""
         self._woken.set()
 
     # ------------------------------------------------------------------------------------------ the tree's thread

@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
@@ -74,6 +75,7 @@ class Watcher:
         self._watches: dict[str, Watch] = {}
         self._main: PolledTree | _Foreign | None = None
         self._polled: PolledTree | None = None
+        self._kernel_emitter: _Emitter | None = None
         self._deaf = ""
         self._troubles: dict[tuple[str, str], str] = {}
         self._stopped = False
@@ -103,6 +105,19 @@ class Watcher:
         # The main tree has handed over to the polled one before it said that it is ready.
         return self._polled is None or self._polled.ready.wait(max(0.0, deadline - time.monotonic()))
 
+    def flush(self, timeout: float = 1.0) -> bool:
+        """Post what has changed until now, rested or not, before this returns; False if it took too long.
+
+        Not for what is polled: a poll looks when it looks.
+        """
+        done = threading.Event()
+        with self._lock:
+            emitter = self._kernel_emitter
+        if emitter is None or self._stopped:
+            return True
+        emitter.flush(done)
+        return done.wait(timeout)
+
     def stop(self) -> None:
         """Stop all threads, in about a second at most; nothing is posted afterwards."""
         with self._lock:
@@ -130,8 +145,8 @@ class Watcher:
                 "Try: sudo sysctl fs.inotify.max_user_instances=1024"
             )
             return self._polled_tree()
-        emitter = _Emitter(self._dispatcher.event_queue, tree, self._take_over)
-        self._dispatcher.feed(emitter, "ipytilt-watcher-kernel")
+        self._kernel_emitter = _Emitter(self._dispatcher.event_queue, tree, self._take_over)
+        self._dispatcher.feed(self._kernel_emitter, "ipytilt-watcher-kernel")
         return tree
 
     def _polled_tree(self) -> PolledTree:
@@ -179,6 +194,17 @@ class _Changed(FileSystemEvent):
         self.scopes = scopes
 
 
+class _Flush(FileSystemEvent):
+    """What came before this is to be posted now; `done` is set when it is."""
+
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
+    def __init__(self, done: threading.Event) -> None:
+        super().__init__(_EVERYTHING.path)
+        self.done = done
+
+
 class _Dispatcher(EventDispatcher):
     """watchdog's dispatcher, collecting changes per watch until they have rested."""
 
@@ -219,7 +245,9 @@ class _Dispatcher(EventDispatcher):
                 pass
             else:
                 self.event_queue.task_done()
-                if entry is not EventDispatcher.stop_event:
+                if entry is not EventDispatcher.stop_event and isinstance(entry[0], _Flush):
+                    self._post_all(entry[0])
+                elif entry is not EventDispatcher.stop_event:
                     self._collect(entry[0])
             wake_at = self._post_due()
 
@@ -234,6 +262,12 @@ class _Dispatcher(EventDispatcher):
         for watch, paths in changes.items():
             if watch in batches:
                 batches[watch].add(paths, now)
+
+    def _post_all(self, flush: _Flush) -> None:
+        for watch, batch in self._batches.items():
+            if batch.wake_at is not None:
+                self._post(watch, batch.due(batch.wake_at), time.time())
+        flush.done.set()
 
     def _post_due(self) -> float | None:
         """Post the batches that have rested; returns when the next one will have."""
@@ -257,12 +291,23 @@ class _Emitter(EventEmitter):
         super().__init__(event_queue, _EVERYTHING)
         self._tree = tree
         self._failed = failed
+        self._flushes: deque[threading.Event] = deque()
+
+    def flush(self, done: threading.Event) -> None:
+        """Pass on what has changed until now, and let the dispatcher post it; from any thread."""
+        self._flushes.append(done)
+        self._tree.wake()
 
     def queue_events(self, timeout: float) -> None:  # noqa: ARG002 - the tree knows how long to wait
         """Wait for changes and pass them on."""
+        asked = len(self._flushes)
+        if asked:
+            self._tree.wake()  # so that this turn looks and does not wait
         changed = self._tree.changes()
         if changed:
             self.queue_event(_Changed(changed, self._tree.scope, *self._tree.routes))
+        for _ in range(asked):
+            self.queue_event(_Flush(self._flushes.popleft()))
 
     def run(self) -> None:
         """Serve the tree until stopped."""

@@ -1,0 +1,63 @@
+"""Every notebook, executed from a clean kernel on every engine, as a user would run all its cells."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from tools.notebooks import NOTEBOOKS, WRITTEN, text_of
+
+ENGINES = [
+    pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.compose]),
+    pytest.param("sandbox"),
+]
+
+
+def executed(name: str, engine: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """Run a copy of the notebook; source of each code cell -> what it printed and showed as text."""
+    copy = shutil.copytree(NOTEBOOKS, folder / "notebooks")
+    monkeypatch.setenv("IPYTILT_ENGINE", engine)
+    notebook = nbformat.read(copy / name, as_version=4)
+    client = NotebookClient(notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": str(copy)}})
+    client.execute()
+    return {cell.source: "\n".join(map(_text, cell.outputs)) for cell in notebook.cells if cell.cell_type == "code"}
+
+
+def _text(output: Any) -> str:
+    return str(output.get("text") or output.get("data", {}).get("text/plain", ""))
+
+
+def said(outputs: dict[str, str], source: str) -> str:
+    """What the cell that starts with `source` said."""
+    return next(text for cell, text in outputs.items() if cell.startswith(source))
+
+
+def test_what_is_committed_is_what_the_sources_say() -> None:
+    assert {p.name for p in NOTEBOOKS.glob("*.ipynb")} == set(WRITTEN)
+    for name in WRITTEN:
+        assert (NOTEBOOKS / name).read_text() == text_of(name), f"run python -m tools.notebooks to renew {name}"
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_quickstart(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = executed("quickstart.ipynb", engine, tmp_path, monkeypatch)
+    assert "Ready: web, check" in said(outputs, "%tilt wait web check")
+    assert "<h1>Hello from a container</h1>" in said(outputs, "from pathlib")
+    assert "<h1>Hello again, changed while running</h1>" in said(outputs, "greeting = ")
+    why = said(outputs, "%tilt why web")
+    assert "last update: live update, ok" in why
+    assert "files: quickstart/web/greeting.txt" in why
+    assert "sync('quickstart/web', '/app') puts it at /app/greeting.txt  [Cell In[2]:6]" in why
+    assert "web: live update" in said(outputs, "%tilt explain quickstart/web/server.py")
+    stop = said(outputs, "%tilt explain quickstart/web/requirements.txt")
+    assert "web: full update" in stop
+    assert "fall_back_on('quickstart/web/requirements.txt') covers it  [Cell In[2]:5]" in stop
+    assert "web" in said(outputs, "%tilt status")
+    assert "rendered: Hello again" in said(outputs, "%tilt logs")
+    assert "Everything is down" in said(outputs, "greeting.write_text")
