@@ -18,7 +18,7 @@ from ipytilt.core.images import parse
 from ipytilt.core.spec import Compose, ComposeProject, Resource
 from ipytilt.core.steps import Applied, Apply, Container, Delete
 from ipytilt.engines.base import Work
-from ipytilt.engines.docker.client import Daemon
+from ipytilt.engines.docker.client import PROJECT_LABEL, Daemon
 from ipytilt.errors import Broke, Rejected
 
 ENGINE = "compose"
@@ -55,10 +55,19 @@ class ComposeDeployer:
         return Applied(step.resource.name, tuple(self._containers(target)))
 
     def delete(self, step: Delete, work: Work) -> None:
-        """See `base.Deployer`. Needs none of the project's files, which may be gone by now."""
+        """See `base.Deployer`. Needs none of the project's files, which may be gone by now.
+
+        With the last container go the project's networks; volumes stay, as with `docker compose down`.
+        """
         target = _target(step.resource)
+        project = target.project.name
         with self._locked(target.project, work):
             self._remove(target, work)
+            if not self._daemon.containers(project):
+                with self._daemon.api(f"removing the networks of {project}") as api:
+                    for network in api.networks(filters={"label": f"{PROJECT_LABEL}={project}"}):
+                        work.log(f"Removing network {network['Name']}")
+                        api.remove_network(network["Id"])
 
     def _containers(self, target: Compose) -> Iterator[Container]:
         found = self._daemon.containers(target.project.name)
