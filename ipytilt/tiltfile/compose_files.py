@@ -65,8 +65,17 @@ def _ask(cli: tuple[str, ...], project: ComposeProject, host: Host, cancelled: C
     ran = host.run(argv, cwd=project.directory, cancelled=cancelled)
     if ran.code:
         raise Wrong(f"command '{' '.join(argv)}' failed.\nerror: exit status {ran.code}\n{ran.stderr.strip()}")
-    config: Config = json.loads(ran.stdout)
+    config: Config = _unescaped(json.loads(ran.stdout))
     return config
+
+
+def _unescaped(value: Any) -> Any:
+    """The CLI's answer is meant to be read as a Compose file again: a dollar sign stands doubled in it."""
+    if isinstance(value, str):
+        return value.replace("$$", "$")
+    if isinstance(value, list):
+        return [_unescaped(item) for item in value]
+    return {key: _unescaped(item) for key, item in value.items()} if isinstance(value, dict) else value
 
 
 # ---------------------------------------------------------------------------------------------- what others ask

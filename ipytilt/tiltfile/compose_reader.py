@@ -86,9 +86,14 @@ class _Reader:
         networks = merged.get("networks") or {}
         if any("default" in (service.get("networks") or {}) for service in services.values()):
             networks = {"default": {}, **networks}
-        for kind, named in (("networks", networks), ("volumes", merged.get("volumes") or {})):
+        for kind, named, default in (
+            ("networks", networks, {"ipam": {}}),
+            ("volumes", merged.get("volumes") or {}, {}),
+        ):
             if named:
-                merged[kind] = {key: {"name": f"{project.name}_{key}", **(value or {})} for key, value in named.items()}
+                merged[kind] = {
+                    key: {**default, "name": f"{project.name}_{key}", **(value or {})} for key, value in named.items()
+                }
         return {**merged, "name": project.name}
 
     def _file(self, path: str) -> Config:
@@ -136,7 +141,7 @@ class _Reader:
             inherited = self._extended(parent, services, base, chain=(*chain, name))
         if inherited is None:
             raise Wrong(f'service "{name}" extends "{parent}", which is not defined{" in " + file if file else ""}')
-        return _merge({key: value for key, value in inherited.items() if key != "depends_on"}, own)
+        return _merge(inherited, own)
 
     def _finished(self, name: str, service: Config) -> Config:
         """The merged service with its env files read and Compose's defaults filled in."""
@@ -152,6 +157,11 @@ class _Reader:
         if "build" in result:
             default = {} if "dockerfile_inline" in result["build"] else {"dockerfile": "Dockerfile"}
             result["build"] = {**default, **result["build"]}
+            args = result["build"].get("args")
+            if args:
+                result["build"]["args"] = {key: value for key, value in args.items() if value is not None}
+        if not result.get("profiles"):
+            result.pop("profiles", None)
         if "network_mode" not in result:
             result.setdefault("networks", {"default": None})
         return result
@@ -396,7 +406,9 @@ def _merge(base: Config, over: Config, *, key: str = "") -> Config:
 
 
 def _joined(old: list[Any], new: list[Any]) -> list[Any]:
-    """Volumes by their target, everything else by itself."""
-    targets = {item.get("target") for item in new if isinstance(item, dict) and "type" in item}
-    kept = [item for item in old if not (isinstance(item, dict) and "type" in item and item.get("target") in targets)]
+    """What is new stands at the end; a volume takes the place of an older one with the same target."""
+    targets = {item.get("target"): item for item in new if isinstance(item, dict) and "type" in item}
+    kept = [
+        targets.get(item.get("target"), item) if isinstance(item, dict) and "type" in item else item for item in old
+    ]
     return kept + [item for item in new if item not in kept]

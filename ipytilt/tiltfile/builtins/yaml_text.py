@@ -73,7 +73,7 @@ def _plain(value: Any, count: list[int]) -> Any:
     if count[0] > _MAX_VALUES:
         raise ValueError("document contains excessive aliasing")
     if isinstance(value, dict):
-        return {_key(name): _plain(item, count) for name, item in value.items()}
+        return {name: _plain(item, count) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, count) for item in value]
     return value
@@ -95,6 +95,11 @@ def _loader(dialect: Dialect) -> Any:
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
         yaml_implicit_resolvers: dict[str | None, list[Any]] = {}  # noqa: RUF012 - the library's own table
         yaml_constructors = dict(yaml.SafeLoader.yaml_constructors)  # noqa: RUF012
+
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - theirs
+            self.flatten_mapping(node)
+            pairs = node.value
+            return {_key(self.construct_object(k, deep=True)): self.construct_object(v, deep=deep) for k, v in pairs}
 
     words = "|".join(sorted(dialect.true | dialect.false))
     resolvers: tuple[tuple[str, re.Pattern[str]], ...] = (
