@@ -19,21 +19,22 @@ from ipytilt.orphans import watchlist
 from tests.support.processes import alive, children_of
 from tests.support.waiting import eventually
 
-# Shows the pids of six processes: a server and its detached, deaf child; a deaf server and its child; a command that
-# says good-bye and its child, which has no mark.
+POLITE = "trap 'sleep 0.3; touch bye-$1; exit' TERM; echo $$; exec >&- 2>&-; while :; do sleep 0.1; done"
+DEAF = "trap '' TERM; echo $$; while :; do sleep 0.1; done"
+# Two servers, the first with detached children, and a command whose children carry no mark. All show their pids.
 KERNEL = """
     import os, signal, sys, time
     from ipytilt import processes
 
-    def show(stream, line):
-        os.write(1, f"{line}\\n".encode())
+    def start(script, **options):
+        def show(stream, line):
+            os.write(1, f"{line}\\n".encode())
 
-    def sh(script, **options):
-        processes.spawn(["sh", "-c", script], on_line=show, **options)
+        processes.spawn(["sh", "-c", script], cwd=os.environ["XDG_RUNTIME_DIR"], on_line=show, **options)
 
-    sh("setsid sh -c 'trap \\"\\" TERM; while :; do sleep 1; done' & echo $! $$; exec sleep 1000", whole_tree=True)
-    sh("trap '' TERM; sleep 1000 & echo $! $$; while :; do wait; sleep 1; done", whole_tree=True)
-    sh("trap 'echo bye > $XDG_RUNTIME_DIR/bye; exit' TERM; env -i sleep 1000 & echo $! $$; wait")
+    start("setsid sh polite detached & setsid sh deaf & echo $$; exec sleep 1000", whole_tree=True)
+    start("exec sh deaf", whole_tree=True)
+    start("env -i sh polite unmarked & env -i sh deaf & echo $$; wait")
 """
 READY = "    os.write(1, b'ready\\n')\n"
 SHOW_INTERRUPT = "    signal.signal(signal.SIGINT, lambda *_: os.write(1, b'interrupted\\n'))\n"
@@ -50,6 +51,8 @@ END_WHEN_TOLD = READY + "    sys.stdin.readline()\n"
 def records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Keep records apart from those of other tests."""
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    (tmp_path / "polite").write_text(POLITE)
+    (tmp_path / "deaf").write_text(DEAF)
     yield tmp_path / f"ipytilt-{os.getuid()}"
     assert processes.stop_all() == ()
 
@@ -68,7 +71,7 @@ class Kernel:
         )
         assert self.popen.stdout is not None
         words: set[str] = set()
-        while len(words) < 7:
+        while len(words) < 8:
             words.update(self.popen.stdout.readline().split())
         self.children = {int(word) for word in words - {"ready"}}
         self.guardian = eventually(lambda: children_of(self.popen.pid, "guardian.py"))[0]
@@ -94,7 +97,8 @@ def test_a_killed_kernel_leaves_nothing(kernel: Kernel, records: Path) -> None:
     eventually(lambda: not any(map(alive, kernel.children)))
     eventually(lambda: not alive(kernel.guardian))
     assert not records.exists()
-    assert (records.parent / "bye").exists()
+    assert (records.parent / "bye-detached").exists()
+    assert (records.parent / "bye-unmarked").exists()
 
 
 @pytest.mark.parametrize("kernel", [END_WHEN_TOLD], indirect=True)
