@@ -117,7 +117,7 @@ class IpyTilt(Magics):
 
         if len(words) > 1:
             raise UsageError(f"%%tiltfile takes one name, not {shlex.join(words)!r}", hint="%%tiltfile? shows its use")
-        number = getattr(self.shell, "execution_count", 0)
+        number = len(getattr(self.shell, "user_ns", {}).get("In", ())) - 1  # the counter itself may be one ahead already
         parent: dict[str, Any] = getattr(self.shell, "get_parent", dict)() or {}
         cell_id = str(parent.get("metadata", {}).get("cellId", ""))
         key = f"cell:{words[0] if words else cell_id or number}"
