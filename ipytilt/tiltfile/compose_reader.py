@@ -86,14 +86,11 @@ class _Reader:
         networks = merged.get("networks") or {}
         if any("default" in (service.get("networks") or {}) for service in services.values()):
             networks = {"default": {}, **networks}
-        for kind, named, default in (
-            ("networks", networks, {"ipam": {}}),
-            ("volumes", merged.get("volumes") or {}, {}),
-        ):
-            if named:
-                merged[kind] = {
-                    key: {**default, "name": f"{project.name}_{key}", **(value or {})} for key, value in named.items()
-                }
+        defaults: dict[str, Config] = {"networks": {"ipam": {}}, "volumes": {}}
+        for kind, named in (("networks", networks), ("volumes", merged.get("volumes") or {})):
+            full = {key: {"name": f"{project.name}_{key}", **defaults[kind], **(of or {})} for key, of in named.items()}
+            if full:
+                merged[kind] = full
         return {**merged, "name": project.name}
 
     def _file(self, path: str) -> Config:

@@ -31,7 +31,7 @@ WORLD = {
     "stream.yaml": "a: 1\n---\n---\nb: 2\n",
     "broken.yaml": "a: [\n",
     "repo/.git/HEAD": "ref: refs/heads/main\n",
-    "docker-compose.yml": "services:\n  web: {image: img, depends_on: [db], ports: ['80:80']}\n  db: {image: postgres}\n",
+    "docker-compose.yml": "services: {web: {image: img, depends_on: [db], ports: ['80:80']}, db: {image: postgres}}",
     "lib/lib.star": "v = [1]\n_hidden = 2\ndef where(): return os.getcwd()\nhere = os.getcwd()\nme = __file__\n",
     "lib/fails.star": "def f():\n  fail('from afar')\n",
     "syntax.star": "a = = 1\n",
@@ -62,7 +62,8 @@ def test_chunk(text: str) -> None:
         return
     with pytest.raises(LoadError) as caught:
         evaluate(text, WORLD, environ={"HOME": "/home/u"}, commands=COMMANDS)
-    assert (caught.value.line, caught.value.message) == (next(iter(expected)), AnyTextWith(*expected.values()))
+    found = {caught.value.line: caught.value.message}
+    assert found == {line: AnyTextWith(text) for line, text in expected.items()}
 
 
 class AnyTextWith:

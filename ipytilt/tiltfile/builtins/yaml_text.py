@@ -96,7 +96,7 @@ def _loader(dialect: Dialect) -> Any:
         yaml_implicit_resolvers: dict[str | None, list[Any]] = {}  # noqa: RUF012 - the library's own table
         yaml_constructors = dict(yaml.SafeLoader.yaml_constructors)  # noqa: RUF012
 
-        def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:  # noqa: FBT001, FBT002 - theirs
+        def construct_mapping(self, node: Any, deep: bool = False) -> dict[str, Any]:
             self.flatten_mapping(node)
             pairs = node.value
             return {_key(self.construct_object(k, deep=True)): self.construct_object(v, deep=deep) for k, v in pairs}

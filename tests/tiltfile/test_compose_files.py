@@ -1,0 +1,260 @@
+"""Compose projects: what our own reader makes of them, and that the Compose CLI makes the same."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ipytilt.core.spec import ComposeProject
+from ipytilt.tiltfile.compose_files import (
+    BuildSection,
+    bind_sources,
+    build_section,
+    effective,
+    in_dependency_order,
+    project_name,
+    published_ports,
+)
+from ipytilt.tiltfile.compose_reader import interpolated, read_config
+from ipytilt.tiltfile.draft import Wrong
+from ipytilt.tiltfile.host import DiskHost
+from tests.tiltfile.evaluated import ROOT, evaluate, host
+
+SAMPLES: dict[str, dict[str, str]] = {
+    "short-forms": {
+        "a.yml": """
+services:
+  web:
+    build: ./web
+    ports: ["8080:80", "127.0.0.1:9000-9001:9000-9001/udp", 3000, "6000-6001:7000"]
+    depends_on: [db]
+    volumes: ["./web:/app:ro", "data:/data", "/abs:/x", "/anon"]
+    command: sh -c "echo $$HOME"
+    labels: ["a=b", c]
+    networks: [front]
+  db: {image: "postgres:15"}
+volumes: {data: {}}
+networks: {front: {}}
+"""
+    },
+    "long-forms": {
+        "a.yml": """
+services:
+  api:
+    build: {context: api, args: {X: 1, Y: }, target: dev, dockerfile: d/File}
+    depends_on: {db: {condition: service_healthy}}
+    healthcheck: {test: [CMD, "true"], interval: 5s}
+    volumes: [{type: bind, source: ./src, target: /src}, {type: volume, source: v, target: /v}]
+  db:
+    image: postgres
+    ports: [{target: 5432, published: 5433}]
+volumes: {v: }
+"""
+    },
+    "variables": {
+        ".env": "export NAME=fred\nEMPTY=\nQUOTED=\"a b $NAME\" # comment\nLITERAL='$NAME'\n",
+        "a.env": "FROM_FILE=1\nK=lost\nREF=${NAME}\n",
+        "a.yml": """
+services:
+  a:
+    image: img:${TAG:-15}
+    env_file: a.env
+    environment: ["K=v", "SAMPLE_FROM_ENVIRONMENT", "NOT_THERE", "N=${NAME}", "D=${UNSET:-${NAME}-x}"]
+  b:
+    image: "${NAME}${EMPTY}${EMPTY:-e}${EMPTY-n}${NAME:+p}"
+    env_file: [{path: none.env, required: false}]
+    environment: {YES: "yes", ONE: 1, T: true, Q: $QUOTED, L: $LITERAL}
+""",
+    },
+    "merged": {
+        "a.yml": """
+x-common: &common {restart: always, environment: {A: "1", B: b}}
+services:
+  web: {<<: *common, image: one, ports: ["80:80"], volumes: ["./a:/app", "data:/x"], command: [a], labels: {l: "1"}}
+volumes: {data: }
+""",
+        "b.yml": """
+services:
+  web:
+    image: two
+    ports: ["80:80", "81:81"]
+    volumes: ["./b:/app"]
+    command: b c
+    environment: [C=3, A=9]
+    labels: [m=2]
+  new: {image: three}
+""",
+    },
+    "extends-and-profiles": {
+        "a.yml": """
+services:
+  base: {image: base, environment: {A: 1}, profiles: [never]}
+  kid: {extends: base, environment: {B: 2}, profiles: [debug]}
+  far: {extends: {service: other, file: sub/o.yml}}
+  quiet: {image: x, profiles: [other]}
+""",
+        "sub/o.yml": "services: {other: {build: ., volumes: ['./v:/v']}}\n",
+    },
+}
+
+
+def project(directory: str, names: list[str]) -> ComposeProject:
+    paths = tuple(f"{directory}/{name}" for name in names if name.endswith(".yml") and "/" not in name)
+    return ComposeProject("proj", paths, directory, profiles=("debug",))
+
+
+@pytest.mark.compose
+@pytest.mark.parametrize("sample", SAMPLES)
+def test_reader_and_cli_agree(sample: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SAMPLE_FROM_ENVIRONMENT", "here")
+    for name, text in SAMPLES[sample].items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    wanted = project(os.path.realpath(tmp_path), sorted(SAMPLES[sample]))
+    with_cli, alone = DiskHost(), DiskHost()
+    assert with_cli.compose_cli() is not None
+    assert effective(wanted, with_cli, cancelled=lambda: False) == read_config(wanted, alone)
+    assert set(with_cli.reads) <= set(alone.reads)  # the CLI does not say which files it extends or includes
+
+
+def services(text: str, **more: str) -> dict[str, Any]:
+    world = host({"a.yml": text, **more}, environ={"SHELL_WINS": "yes", "TAG": "t"})
+    found: dict[str, Any] = read_config(project(ROOT, ["a.yml"]), world)["services"]
+    return found
+
+
+def test_what_the_reader_yields() -> None:
+    found = services(SAMPLES["short-forms"]["a.yml"])["web"]
+    assert found["ports"][:2] == [
+        {"mode": "ingress", "target": 80, "published": "8080", "protocol": "tcp"},
+        {"mode": "ingress", "target": 9000, "published": "9000", "protocol": "udp", "host_ip": "127.0.0.1"},
+    ]
+    assert published_ports(found) == (8080, 9000, 9001)
+    assert bind_sources(found) == (f"{ROOT}/web", "/abs")
+    assert build_section(found) == BuildSection(f"{ROOT}/web", f"{ROOT}/web/Dockerfile")
+    assert found["command"] == ["sh", "-c", "echo $HOME"]
+
+
+@pytest.mark.parametrize(
+    "build, section",
+    [
+        ("https://example.com/x.git", None),
+        ("{context: d, dockerfile: ../other}", BuildSection(f"{ROOT}/d", f"{ROOT}/other")),
+        ("{context: d, dockerfile_inline: FROM x}", BuildSection(f"{ROOT}/d", "")),
+        ("{dockerfile: D}", BuildSection(ROOT, f"{ROOT}/D")),
+    ],
+)
+def test_build_sections(build: str, section: BuildSection | None) -> None:
+    assert build_section(services(f"services: {{a: {{build: {build}}}}}")["a"]) == section
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("$A-$$B", "1-$B"),
+        ("${A}x", "1x"),
+        ("${E:-d}${E-n}", "d"),
+        ("${U-n}${U:+p}", "n"),
+        ("${A:+p}${E+q}", "pq"),
+        ("${U:-${E:-${A}}}", "1"),
+        ("plain", "plain"),
+    ],
+)
+def test_interpolation(text: str, value: str) -> None:
+    assert interpolated(text, {"A": "1", "E": ""}) == value
+
+
+@pytest.mark.parametrize("text", ["${", "${A", "${A b}", "${U:?why}", "${1}"])
+def test_broken_interpolation(text: str) -> None:
+    with pytest.raises(Wrong, match=r"invalid interpolation format|missing a value: why"):
+        interpolated(text, {})
+
+
+@pytest.mark.parametrize(
+    "text, problem",
+    [
+        ("services: {a: {image: x, extends: a}}", "a -> a extends itself"),
+        ("services: {a: {image: x, extends: b}}", 'extends "b", which is not defined'),
+        ("services: {a: {image: x, extends: {service: b, file: none.yml}}}", "open /root/none.yml"),
+        ("services: {a: {image: x, env_file: none.env}}", "none.env not found"),
+        ("[1]", "services must be a mapping"),
+        ("a: [", "parsing /root/a.yml: yaml: line"),
+    ],
+)
+def test_what_the_reader_refuses(text: str, problem: str) -> None:
+    with pytest.raises(Wrong) as caught:
+        services(text)
+    assert problem in caught.value.message
+
+
+def test_the_environment_wins_over_env_files() -> None:
+    found = services(
+        "services: {a: {image: 'i:$TAG', environment: [SHELL_WINS]}}", **{".env": "TAG=file\nSHELL_WINS=no"}
+    )
+    assert found["a"] == {
+        "command": None,
+        "entrypoint": None,
+        "environment": {"SHELL_WINS": "yes"},
+        "image": "i:t",
+        "networks": {"default": None},
+    }
+
+
+def test_included_files() -> None:
+    found = services("include: [sub/b.yml]\nservices: {a: {image: x}}", **{"sub/b.yml": "services: {b: {build: .}}"})
+    assert sorted(found) == ["a", "b"]
+    assert found["b"]["build"]["context"] == f"{ROOT}/sub"
+
+
+def test_order_of_services() -> None:
+    assert in_dependency_order({"a": {"depends_on": {"c": {}}}, "b": {}, "c": {"depends_on": {"b": {}}}}) == [
+        "b",
+        "c",
+        "a",
+    ]
+    with pytest.raises(Wrong, match="a -> b -> a"):
+        in_dependency_order({"a": {"depends_on": {"b": {}}}, "b": {"depends_on": {"a": {}}}})
+
+
+@pytest.mark.parametrize("text, name", [("My App.v2", "myappv2"), ("_a-b_", "a-b_"), ("...", "")])
+def test_project_names(text: str, name: str) -> None:
+    assert project_name(text) == name
+
+
+def test_a_second_call_adds_to_the_project() -> None:
+    loaded = evaluate(
+        "docker_compose('a.yml')\ndc_resource('a', labels='l', new_name='z')\ndocker_compose('b.yml')\n",
+        {
+            "a.yml": "services: {a: {image: x}}",
+            "b.yml": "services: {a: {image: y}, b: {image: z, depends_on: [a]}}",
+        },
+    )
+    a, b = loaded.spec.resources
+    assert [a.name, a.labels, b.name, b.resource_deps] == ["z", ("l",), "b", ("z",)]
+    assert [a.target.image, a.target.project.config_paths] == ["y", (f"{ROOT}/a.yml", f"{ROOT}/b.yml")]  # type: ignore[union-attr]
+
+
+def test_services_built_by_compose() -> None:
+    loaded = evaluate(
+        "docker_compose('a.yml')",
+        {
+            "a.yml": "services: {a: {build: app, volumes: ['./app:/x']}, b: {image: root_a}, c: {image: c}}",
+            "app/.git/HEAD": "",
+            "app/Dockerfile": "FROM x",
+            "app/.dockerignore": "# no\n*.log\n!/keep.log\n",
+        },
+    )
+    image = loaded.spec.images["root_a"]
+    own = [(f"{ROOT}/app/.git", ()), (f"{ROOT}/app", ("*.log", "!keep.log"))]
+    assert [(i.base, i.patterns) for i in image.context_ignores] == own
+    assert [(i.base, i.patterns) for i in image.watch_ignores] == [
+        *own,
+        (f"{ROOT}/app/Dockerfile", ()),
+        (f"{ROOT}/app", ()),
+    ]
+    assert image.watched == (f"{ROOT}/app",)
+    assert [r.images for r in loaded.spec.resources] == [("root_a",), ("root_a",), ()]
+    assert f"{ROOT}/app/.dockerignore" in loaded.reads
