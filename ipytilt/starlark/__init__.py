@@ -21,7 +21,7 @@ from __future__ import annotations
 from ipytilt.starlark.check import Load, Program, check
 from ipytilt.starlark.errors import Cancelled, EvalError, Frame, Position, StarlarkError, StarlarkSyntaxError
 from ipytilt.starlark.evaluate import Module, Thread, parameters
-from ipytilt.starlark.library import UNIVERSE, method_docs, universe_docs
+from ipytilt.starlark.library import UNIVERSE, universe_docs
 from ipytilt.starlark.operators import elements
 from ipytilt.starlark.text import to_repr, to_str
 from ipytilt.starlark.values import (
@@ -64,7 +64,6 @@ __all__ = [
     "equal",
     "freeze",
     "from_python",
-    "method_docs",
     "parameters",
     "to_python",
     "to_repr",

@@ -6,17 +6,15 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from types import CodeType, FunctionType
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from ipytilt.starlark.errors import EvalError
 from ipytilt.starlark.operators import elements
 from ipytilt.starlark.text import function_name, quote
 from ipytilt.starlark.values import MISSING, Builtin, Dict, Value, type_name
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Library(NamedTuple):
@@ -29,19 +27,15 @@ class Library(NamedTuple):
 
 METHODS: dict[type, dict[str, Any]] = {}  # functions whose first parameter is the receiver
 LIBRARY: dict[CodeType | None, Library] = {}  # by the code of the function
-_WANTED = {"str": (str, "string"), "int": (int, "int"), "bytes": (bytes, "bytes")}
+_WANTED = dict.fromkeys(("sub", "old", "new", "cutset", "prefix", "suffix", "sep", "name"), (str, "string"))
+_WANTED |= dict.fromkeys(("count", "maxsplit"), (int, "int"))
 
 
-def method(kind: type) -> Callable[[F], F]:
-    """Register a function as a method; its name is what follows the first underscore."""
-
-    def register(function: F) -> F:
-        name = function.__name__.split("_", 1)[1]
-        METHODS.setdefault(kind, {})[name] = function
+def register(kind: type, methods: dict[str, Any]) -> None:
+    """Make functions the methods of a type; their first parameter is the receiver."""
+    METHODS[kind] = methods
+    for name, function in methods.items():
         LIBRARY[function.__code__] = Library(name, 1, function)
-        return function
-
-    return register
 
 
 def library_value(function: Any, receiver: Any = MISSING) -> Builtin:
@@ -88,15 +82,20 @@ def did_you_mean(name: str, candidates: Sequence[str], form: str = "{}") -> str:
     return f" (did you mean {form.format(near[0])}?)" if near else ""
 
 
-def invoke(receiver: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
-    """`receiver.name(...)`."""
-    methods = METHODS.get(type(receiver))
-    if methods is None:
-        return call(attribute(receiver, name), *args, **kwargs)
-    function = methods.get(name)
-    if function is None:
-        raise _no_attribute(receiver, name)
-    return function(receiver, *args, **kwargs)
+def invoke(receiver: Any, name: str, /, *args: Any) -> Any:
+    """`receiver.name(...)` without keyword arguments."""
+    kind = type(receiver)
+    if kind in METHODS and name in METHODS[kind]:
+        return METHODS[kind][name](receiver, *args)
+    return call(attribute(receiver, name), *args)
+
+
+def invoke_named(receiver: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
+    """`receiver.name(...)` with keyword arguments."""
+    kind = type(receiver)
+    if kind in METHODS and name in METHODS[kind]:
+        return METHODS[kind][name](receiver, *args, **kwargs)
+    return call(attribute(receiver, name), *args, **kwargs)
 
 
 def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:
@@ -209,11 +208,18 @@ def _wanted(positional: list[inspect.Parameter]) -> str:
 
 
 def mistyped(code: CodeType, values: dict[str, Any]) -> str | None:
-    """Which argument of a library function has the wrong type, judged by its annotations; None if all fit."""
-    name, skipped, function = LIBRARY[code]
-    for place, parameter in enumerate(code.co_varnames[: code.co_argcount]):
-        wanted = _WANTED.get(function.__annotations__.get(parameter, ""))
-        if wanted and place >= skipped and type(values[parameter]) is not wanted[0]:
-            shown = place - skipped + 1 if place < code.co_posonlyargcount else parameter
-            return f"{name}: for parameter {shown}: got {type_name(values[parameter])}, want {wanted[1]}"
+    """Which argument of a library function has the wrong type, judged by parameter names; None if all fit."""
+    name, skipped, _ = LIBRARY[code]
+    for place, parameter in enumerate(code.co_varnames[skipped : code.co_argcount], 1):
+        wanted = _WANTED.get(parameter)
+        if wanted and type(values[parameter]) is not wanted[0]:
+            return f"{name}: for parameter {place}: got {type_name(values[parameter])}, want {wanted[1]}"
     return None
+
+
+def iterable_argument(value: Any) -> Any:
+    """The elements of a library function's argument."""
+    try:
+        return elements(value)
+    except EvalError:
+        raise EvalError(f"for parameter 1: got {type_name(value)}, want iterable") from None

@@ -1,8 +1,9 @@
 """How a running program is kept within bounds: steps, cancellation, and limits on the size of one value.
 
-Every loop turn and function entry counts one step. Counting is a module-level countdown, because a function or context
-variable per step would double the price of a small loop; when it runs out, `_poll` charges the steps to the thread that is
-current here and looks at its cancel flag. With several OS threads evaluating at once the charge is approximate.
+Every loop turn and function entry counts one step. Counting is a module-level countdown, because a function or
+context variable per step would double the price of a small loop; when it runs out, `_poll` charges the steps to the
+thread that is current here and looks at its cancel flag. With several OS threads evaluating at once the charge is
+approximate.
 """
 
 from __future__ import annotations
@@ -27,40 +28,40 @@ class Steps(Protocol):
 
 CURRENT: ContextVar[Steps | None] = ContextVar("starlark_thread", default=None)
 
-_granted = 0
-_left = 0
+
+class _Countdown:
+    """Steps until the next look at the thread, and how many were granted at the last one."""
+
+    __slots__ = ("granted", "left")
+
+
+_countdown = _Countdown()
+_countdown.left = _countdown.granted = 0
 
 
 def tick() -> None:
     """Count one step."""
-    global _left  # noqa: PLW0603 - see the module docstring
-    _left -= 1
-    if _left < 0:
+    _countdown.left -= 1
+    if _countdown.left < 0:
         _poll()
 
 
 def charge(steps: int) -> None:
     """Count several steps at once."""
-    global _left  # noqa: PLW0603
-    _left -= steps
-    if _left < 0:
+    _countdown.left -= steps
+    if _countdown.left < 0:
         _poll()
 
 
 def restart() -> None:
     """Forget steps counted for another thread: the next step asks the current one."""
-    global _left, _granted  # noqa: PLW0603
-    _left = _granted = 0
+    _countdown.left = _countdown.granted = 0
 
 
 def _poll() -> None:
-    global _left, _granted  # noqa: PLW0603
-    thread, spent = CURRENT.get(), _granted - _left
-    _left = _granted = 0
-    if thread is None:
-        _left = _granted = _INTERVAL
-    else:
-        _left = _granted = min(_INTERVAL, thread.spend(spent))
+    thread, spent = CURRENT.get(), _countdown.granted - _countdown.left
+    _countdown.left = _countdown.granted = 0
+    _countdown.left = _countdown.granted = _INTERVAL if thread is None else min(_INTERVAL, thread.spend(spent))
 
 
 def check_items(count: int) -> None:

@@ -1,8 +1,8 @@
 """What can go wrong in Starlark code, and where.
 
-Owns positions, stack frames and the three exceptions that leave this package. Pure values: any thread may use them. The
-host (ipytilt.tiltfile) translates them into its own error family at its border; host builtins raise `EvalError(message)`
-and find the stack filled in when it arrives at the outermost `Module.execute` or `Thread.call`.
+Owns positions, stack frames and the three exceptions that leave this package. Pure values: any thread may use them.
+The host (ipytilt.tiltfile) translates them into its own error family at its border; host builtins raise
+`EvalError(message)` and find the stack filled in when it arrives at the outermost `Module.execute` or `Thread.call`.
 """
 
 from __future__ import annotations

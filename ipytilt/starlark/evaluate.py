@@ -1,8 +1,9 @@
 """Running checked programs: threads of evaluation, modules, and where an error happened.
 
-Nothing is recorded while code runs: stacks are read from Python's frames and tracebacks when somebody asks. A frame is
-Starlark's if its globals are a module's namespace. Errors leave through one door, `Thread._run`, which gives them their stack
-and turns what Python says about lowered code (an unbound variable, arguments that do not fit) into Starlark's words.
+Nothing is recorded while code runs: stacks are read from Python's frames and tracebacks when somebody asks. A frame
+is Starlark's if its globals are a module's namespace. Errors leave through one door, `Thread._run`, which gives them
+their stack and turns what Python says about lowered code (an unbound variable, arguments that do not fit) into
+Starlark's words.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from typing import Any
 
 from ipytilt.starlark import calls, operators
 from ipytilt.starlark.check import TOPLEVEL, Program
+from ipytilt.starlark.containers import dict_display, dict_from_pairs
 from ipytilt.starlark.control import CURRENT, restart, tick
 from ipytilt.starlark.errors import Cancelled, EvalError, Frame, Position
 from ipytilt.starlark.library import FUNCTIONS, UNIVERSE
 from ipytilt.starlark.recursion import deep_recursion
-from ipytilt.starlark.text import to_repr
 from ipytilt.starlark.values import MISSING, Builtin, Dict, List, equal, freeze
 
 _COMPREHENSIONS = {"<listcomp>", "<dictcomp>"}  # frames of their own before Python 3.12
@@ -30,30 +31,12 @@ _SLACK = 100  # Python frames that helpers take on top of the deepest Starlark c
 _HOST_CALL = Builtin.__call__.__code__
 
 
-def dict_from_pairs(pairs: Iterable[tuple[Any, Any]]) -> Dict:
-    """The dict that a comprehension makes."""
-    result = Dict()
-    for name, value in pairs:
-        result.store(name, value)
-    return result
-
-
-def dict_display(pairs: tuple[tuple[Any, Any], ...]) -> Dict:
-    """The dict of `{k: v, ...}`, whose keys must differ."""
-    result = Dict()
-    for number, (name, value) in enumerate(pairs, 1):
-        result.store(name, value)
-        if len(result) < number:
-            raise EvalError(f"duplicate key: {to_repr(name)}")
-    return result
-
-
 _HELPERS: dict[str, Any] = {
     f".{function.__name__}": function
     for function in (
         *(getattr(operators, name) for name in dir(operators) if isinstance(getattr(operators, name), FunctionType)),
-        *(calls.attribute, calls.set_attribute, calls.invoke, calls.call, calls.apply),
-        *(tick, equal, dict_from_pairs, dict_display, List, Dict),
+        *(calls.attribute, calls.set_attribute, calls.invoke, calls.invoke_named, calls.call, calls.apply),
+        *(tick, equal, dict_from_pairs, dict_display, List, Dict, type, int),
     )
 }
 
@@ -70,7 +53,7 @@ class Thread:
         self,
         *,
         load: Callable[[str, Thread], Any] | None = None,
-        print: Callable[[str], None] | None = None,  # noqa: A002
+        print: Callable[[str], None] | None = None,
         cancelled: Callable[[], bool] | None = None,
         max_steps: int = 20_000_000,
         max_depth: int = 5_000,
@@ -282,11 +265,14 @@ def _message(error: Exception, frame: FrameType, offset: int) -> tuple[str | Non
         return f"{kind} variable {match[1] if match else ''} referenced before assignment", ""
     if not isinstance(error, TypeError):
         return None, ""
-    if code in (calls.call.__code__, calls.invoke.__code__):
-        function, args, keywords = (frame.f_locals[name] for name in ("function", "args", "kwargs"))
+    if code in (calls.call.__code__, calls.invoke.__code__, calls.invoke_named.__code__):
+        values = frame.f_locals
+        is_method = code is not calls.call.__code__
+        function = calls.METHODS[type(values["receiver"])][values["name"]] if is_method else values["function"]
         library = calls.LIBRARY.get(getattr(function, "__code__", None))
-        skipped = library.skipped if library and code is calls.call.__code__ else 0
-        return calls.misfit(function, len(args) - skipped, list(keywords)), library.name if library else ""
+        skipped = library.skipped if library and not is_method else 0
+        message = calls.misfit(function, len(values["args"]) - skipped, list(values.get("kwargs", ())))
+        return message, library.name if library else ""
     if ".module" in frame.f_globals:
         return _direct_call(frame, offset)
     return None, ""

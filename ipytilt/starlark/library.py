@@ -1,34 +1,36 @@
-"""The functions every program can use, and the methods of lists, dicts and sets.
+"""The functions every program can use.
 
-Function names carry an underscore where Python has one of its own; their docstrings are what an editor shows. Error texts
-get the function's name in front where they leave evaluation.
+Function names carry an underscore because Python has most of them too; their docstrings are what an editor shows. Error
+texts get the function's name in front where they leave evaluation.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cmp_to_key
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
+from ipytilt.starlark import strings  # noqa: F401 - registers the methods of strings
 from ipytilt.starlark.calls import (
     LIBRARY,
-    METHODS,
-    F,
     Library,
     attribute,
     attribute_names,
     call,
+    iterable_argument,
     library_value,
-    method,
     signature,
 )
+from ipytilt.starlark.containers import update, want_int
 from ipytilt.starlark.control import CURRENT, check_int, check_items, tick
 from ipytilt.starlark.errors import EvalError
-from ipytilt.starlark.operators import checked_index, elements, greater, less
-from ipytilt.starlark.strings import StringView
-from ipytilt.starlark.text import decode, encode, length, to_float, to_int, to_repr, to_str
-from ipytilt.starlark.values import MISSING, Dict, List, Set, Value, equal, key, truth, type_name
+from ipytilt.starlark.operators import elements, greater, less
+from ipytilt.starlark.text import encode, length, to_float, to_int, to_repr, to_str
+from ipytilt.starlark.values import MISSING, Dict, List, Set, Value, truth, type_name
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 FUNCTIONS: dict[str, Any] = {}  # the universe's functions, as Python functions
 
@@ -45,19 +47,6 @@ def universal(function: F) -> F:
     return function
 
 
-def _iterable(value: Any) -> Any:
-    try:
-        return elements(value)
-    except EvalError:
-        raise EvalError(f"for parameter 1: got {type_name(value)}, want iterable") from None
-
-
-def _want_int(value: Any) -> int:
-    if type(value) is not int:
-        raise EvalError(f"got {type_name(value)}, want int")
-    return value
-
-
 @universal
 def abs_(x: Any, /) -> Any:
     """The magnitude of a number."""
@@ -69,17 +58,17 @@ def abs_(x: Any, /) -> Any:
 @universal
 def any_(iterable: Any, /) -> bool:
     """Whether some element is true."""
-    return any(_iterable(iterable))
+    return any(iterable_argument(iterable))
 
 
 @universal
 def all_(iterable: Any, /) -> bool:
     """Whether every element is true."""
-    return all(_iterable(iterable))
+    return all(iterable_argument(iterable))
 
 
 @universal
-def bool_(x: Any = False, /) -> bool:  # noqa: FBT002
+def bool_(x: Any = None, /) -> bool:
     """Whether the value counts as true."""
     return truth(x)
 
@@ -89,7 +78,7 @@ def bytes_(x: Any, /) -> bytes:
     """Bytes from a string, or from an iterable of ints."""
     if type(x) is str or type(x) is bytes:
         return encode(x) if type(x) is str else x
-    for place, item in enumerate(items := _iterable(x)):
+    for place, item in enumerate(items := iterable_argument(x)):
         if type(item) is not int:
             raise EvalError(f"at index {place}, got {type_name(item)}, want int")
         if not 0 <= item <= 255:
@@ -100,7 +89,7 @@ def bytes_(x: Any, /) -> bytes:
 @universal
 def chr_(i: int, /) -> str:
     """The string of one code point."""
-    _want_int(i)
+    want_int(i)
     if i < 0:
         raise EvalError(f"Unicode code point {i} out of range (<0)")
     if i > 0x10FFFF:
@@ -112,27 +101,8 @@ def chr_(i: int, /) -> str:
 def dict_(pairs: Any = None, /, **kwargs: Any) -> Dict:
     """A new dict from another one, or from pairs, and keyword arguments."""
     result = Dict()
-    _update(result, pairs, kwargs)
+    update(result, pairs, kwargs)
     return result
-
-
-def _update(target: Dict, pairs: Any, kwargs: dict[str, Any]) -> None:
-    if type(pairs) is Dict:
-        for name, value in pairs.pairs():
-            target.store(name, value)
-    elif pairs is not None:
-        for place, pair in enumerate(_iterable(pairs)):
-            try:
-                items = elements(pair)
-            except EvalError:
-                what = f"dictionary update sequence element #{place} is not iterable ({type_name(pair)})"
-                raise EvalError(what) from None
-            if len(items) != 2:
-                raise EvalError(f"dictionary update sequence element #{place} has length {len(items)}, want 2")
-            target.store(*items)
-    for name, value in kwargs.items():
-        target.store(name, value)
-    check_items(len(target))
 
 
 @universal
@@ -144,7 +114,7 @@ def dir_(x: Any, /) -> List:
 @universal
 def enumerate_(iterable: Any, start: int = 0, /) -> List:
     """Pairs of a running number and an element."""
-    return List(enumerate(_iterable(iterable), _want_int(start)))
+    return List(enumerate(iterable_argument(iterable), want_int(start)))
 
 
 @universal
@@ -163,7 +133,7 @@ def float_(x: Any = 0.0, /) -> float:
         if not _FLOAT.fullmatch(x) or not x.isascii():
             raise EvalError(f"invalid float literal: {x}")
         value = float(x)
-        if value in (float("inf"), float("-inf")) and "n" not in x.lower():
+        if math.isinf(value) and "n" not in x.lower():
             raise EvalError("floating-point number too large")
         return value
     if type(x) not in (bool, int, float):
@@ -242,19 +212,19 @@ def len_(x: Any, /) -> int:
 @universal
 def list_(iterable: Any = (), /) -> List:
     """A new list of the elements."""
-    items = _iterable(iterable)
+    items = iterable_argument(iterable)
     check_items(len(items))
     return List(items)
 
 
 @universal
-def max_(*args: Any, key: Any = None) -> Any:  # noqa: A002
+def max_(*args: Any, key: Any = None) -> Any:
     """The greatest of the arguments, or of one iterable's elements."""
     return _extreme(args, key, greater)
 
 
 @universal
-def min_(*args: Any, key: Any = None) -> Any:  # noqa: A002
+def min_(*args: Any, key: Any = None) -> Any:
     """The least of the arguments, or of one iterable's elements."""
     return _extreme(args, key, less)
 
@@ -301,7 +271,7 @@ def range_(start: Any, stop: Any = MISSING, step: int = 1, /) -> range:
     if stop is MISSING:
         start, stop = 0, start
     for number in (start, stop, step):
-        if not -(1 << 63) <= _want_int(number) < 1 << 63:
+        if not -(1 << 63) <= want_int(number) < 1 << 63:
             raise EvalError(f"{number} out of range (want value in signed 64-bit range)")
     if step == 0:
         raise EvalError("step argument must not be zero")
@@ -320,7 +290,7 @@ def repr_(x: Any, /) -> str:
 @universal
 def reversed_(iterable: Any, /) -> List:
     """A new list of the elements in reverse."""
-    items = _iterable(iterable)
+    items = iterable_argument(iterable)
     check_items(len(items))
     return List(items[::-1])
 
@@ -328,15 +298,15 @@ def reversed_(iterable: Any, /) -> List:
 @universal
 def set_(iterable: Any = (), /) -> Set:
     """A new set of the elements."""
-    items = _iterable(iterable)
+    items = iterable_argument(iterable)
     check_items(len(items))
     return Set(items)
 
 
 @universal
-def sorted_(iterable: Any, key: Any = None, reverse: Any = False) -> List:  # noqa: FBT002
+def sorted_(iterable: Any, key: Any = None, reverse: Any = None) -> List:
     """A new list of the elements in order; equal ones keep theirs."""
-    items = _iterable(iterable)
+    items = iterable_argument(iterable)
     check_items(len(items))
     ranks = items if key is None else [call(key, item) for item in items]
     kinds = set(map(type, ranks))
@@ -362,7 +332,7 @@ def str_(x: Any, /) -> str:
 @universal
 def tuple_(iterable: Any = (), /) -> tuple[Any, ...]:
     """A tuple of the elements."""
-    items = _iterable(iterable)
+    items = iterable_argument(iterable)
     check_items(len(items))
     return tuple(items)
 
@@ -386,254 +356,6 @@ def zip_(*iterables: Any) -> List:
     return List(zip(*columns))  # noqa: B905 - the shortest decides
 
 
-@method(List)
-def list_append(items: List, x: Any, /) -> None:
-    """Add an element at the end."""
-    if items.frozen or items.iterating:
-        items.writable("append to")
-    items.append(x)
-    check_items(len(items))
-
-
-@method(List)
-def list_clear(items: List, /) -> None:
-    """Remove all elements."""
-    items.writable("clear")
-    items.clear()
-
-
-@method(List)
-def list_extend(items: List, iterable: Any, /) -> None:
-    """Add all elements of an iterable at the end."""
-    more = _iterable(iterable)
-    items.writable("extend")
-    check_items(len(items) + len(more))
-    items.extend(more)
-
-
-@method(List)
-def list_index(items: List, value: Any, start: Any = None, end: Any = None, /) -> int:
-    """Where the value first occurs; an error if it does not."""
-    for bound in (start, end):
-        if bound is not None:
-            _want_int(bound)
-    for place in range(*slice(start, end).indices(len(items))):
-        if equal(items[place], value):
-            return place
-    raise EvalError("value not in list")
-
-
-@method(List)
-def list_insert(items: List, place: int, x: Any, /) -> None:
-    """Add an element before a place."""
-    _want_int(place)
-    items.writable("insert into")
-    items.insert(place, x)
-    check_items(len(items))
-
-
-@method(List)
-def list_pop(items: List, place: int = -1, /) -> Any:
-    """Remove and return the element at a place, by default the last."""
-    place = checked_index(items, place, len(items))
-    items.writable("pop from")
-    return items.pop(place)
-
-
-@method(List)
-def list_remove(items: List, value: Any, /) -> None:
-    """Remove the first element equal to the value; an error if there is none."""
-    items.writable("remove from")
-    for place, item in enumerate(items):
-        if equal(item, value):
-            del items[place]
-            return
-    raise EvalError("element not found")
-
-
-@method(Dict)
-def dict_clear(entries: Dict, /) -> None:
-    """Remove all entries."""
-    entries.writable("clear")
-    entries.clear()
-
-
-@method(Dict)
-def dict_get(entries: Dict, name: Any, default: Any = None, /) -> Any:
-    """The value of a key; default if it is not there."""
-    return entries.get(name if type(name) is str else key(name), default)
-
-
-@method(Dict)
-def dict_items(entries: Dict, /) -> List:
-    """A new list of the (key, value) pairs."""
-    return List(entries.pairs() if entries.keyed else entries.items())
-
-
-@method(Dict)
-def dict_keys(entries: Dict, /) -> List:
-    """A new list of the keys."""
-    return List(entries.names())
-
-
-@method(Dict)
-def dict_pop(entries: Dict, name: Any, default: Any = MISSING, /) -> Any:
-    """Remove a key and return its value; default if it is not there."""
-    entries.writable("delete from")
-    value = entries.pop(key(name), default)
-    if value is MISSING:
-        raise EvalError("missing key")
-    return value
-
-
-@method(Dict)
-def dict_popitem(entries: Dict, /) -> tuple[Any, Any]:
-    """Remove and return the first entry."""
-    if not entries:
-        raise EvalError("empty dict")
-    entries.writable("delete from")
-    name = entries.names()[0]
-    return name, entries.pop(key(name))
-
-
-@method(Dict)
-def dict_setdefault(entries: Dict, name: Any, default: Any = None, /) -> Any:
-    """The value of a key, set to default first if it is not there."""
-    value = entries.get(key(name), MISSING)
-    if value is MISSING:
-        entries.store(name, default)
-        return default
-    return value
-
-
-@method(Dict)
-def dict_update(entries: Dict, pairs: Any = None, /, **kwargs: Any) -> None:
-    """Set entries from another dict, or from pairs, and keyword arguments."""
-    _update(entries, pairs, kwargs)
-
-
-@method(Dict)
-def dict_values(entries: Dict, /) -> List:
-    """A new list of the values."""
-    return List(entries.values())
-
-
-def _keys(items: Iterable[Any]) -> set[Any]:
-    return {key(item) for item in items}
-
-
-@method(Set)
-def set_add(items: Set, x: Any, /) -> None:
-    """Add an element."""
-    items.table.store(x, None)
-    check_items(len(items))
-
-
-@method(Set)
-def set_clear(items: Set, /) -> None:
-    """Remove all elements."""
-    dict_clear(items.table)
-
-
-@method(Set)
-def set_discard(items: Set, x: Any, /) -> None:
-    """Remove an element if it is there."""
-    items.table.writable("delete from")
-    items.table.pop(key(x), None)
-
-
-@method(Set)
-def set_remove(items: Set, x: Any, /) -> None:
-    """Remove an element; an error if it is not there."""
-    dict_pop(items.table, x)
-
-
-@method(Set)
-def set_pop(items: Set, /) -> Any:
-    """Remove and return the first element."""
-    if not items.table:
-        raise EvalError("empty set")
-    return dict_popitem(items.table)[0]
-
-
-@method(Set)
-def set_union(items: Set, /, *others: Any) -> Set:
-    """A new set of the elements of all."""
-    return Set([*items, *(item for other in others for item in _iterable(other))])
-
-
-@method(Set)
-def set_intersection(items: Set, /, *others: Any) -> Set:
-    """A new set of the elements that all have."""
-    keys = [_keys(_iterable(other)) for other in others]
-    return Set(item for item in items if all(key(item) in other for other in keys))
-
-
-@method(Set)
-def set_difference(items: Set, /, *others: Any) -> Set:
-    """A new set of the elements that no other has."""
-    keys = _keys(item for other in others for item in _iterable(other))
-    return Set(item for item in items if key(item) not in keys)
-
-
-@method(Set)
-def set_symmetric_difference(items: Set, other: Any, /) -> Set:
-    """A new set of the elements that exactly one of both has."""
-    more = Set(_iterable(other))
-    return Set([*(item for item in items if item not in more), *(item for item in more if item not in items)])
-
-
-@method(Set)
-def set_issubset(items: Set, other: Any, /) -> bool:
-    """Whether the other has all elements of this one."""
-    return _keys(items) <= _keys(_iterable(other))
-
-
-@method(Set)
-def set_issuperset(items: Set, other: Any, /) -> bool:
-    """Whether this one has all elements of the other."""
-    return _keys(items) >= _keys(_iterable(other))
-
-
-@method(Set)
-def set_isdisjoint(items: Set, other: Any, /) -> bool:
-    """Whether both have no element in common."""
-    return not _keys(items) & _keys(_iterable(other))
-
-
-@method(Set)
-def set_update(items: Set, /, *others: Any) -> None:
-    """Add the elements of others."""
-    items.table.writable("insert into")
-    for other in others:
-        for item in list(_iterable(other)):
-            items.table.store(item, None)
-    check_items(len(items))
-
-
-def _replace(items: Set, kept: Set) -> None:
-    items.table.writable("delete from")
-    items.table = kept.table
-
-
-@method(Set)
-def set_intersection_update(items: Set, /, *others: Any) -> None:
-    """Keep only the elements that all others have."""
-    _replace(items, set_intersection(items, *others))
-
-
-@method(Set)
-def set_difference_update(items: Set, /, *others: Any) -> None:
-    """Remove the elements that others have."""
-    _replace(items, set_difference(items, *others))
-
-
-@method(Set)
-def set_symmetric_difference_update(items: Set, other: Any, /) -> None:
-    """Keep the elements that exactly one of both has."""
-    _replace(items, set_symmetric_difference(items, other))
-
-
 UNIVERSE: dict[str, Any] = {"None": None, "True": True, "False": False}
 UNIVERSE |= {name: library_value(function) for name, function in sorted(FUNCTIONS.items())}
 
@@ -641,12 +363,6 @@ UNIVERSE |= {name: library_value(function) for name, function in sorted(FUNCTION
 def universe_docs() -> dict[str, str]:
     """For every function of the universe: its signature and what it does, on one line."""
     return {name: _doc(name, function) for name, function in FUNCTIONS.items()}
-
-
-def method_docs() -> dict[str, dict[str, str]]:
-    """The same for methods, by the name of the type."""
-    kinds = {str: "string", bytes: "bytes", List: "list", Dict: "dict", Set: "set"}
-    return {kinds[kind]: {name: _doc(name, fn) for name, fn in table.items()} for kind, table in METHODS.items()}
 
 
 def _doc(name: str, function: Any) -> str:

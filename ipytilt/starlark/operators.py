@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from itertools import islice
+from itertools import chain, repeat
 from typing import Any
 
-from ipytilt.starlark.control import MAX_ITEMS, MAX_TEXT, charge, check_int, check_items, check_text
+from ipytilt.starlark.control import MAX_INT, MAX_ITEMS, MAX_TEXT, charge, check_int, check_items, check_text
 from ipytilt.starlark.errors import EvalError
-from ipytilt.starlark.text import decode, encode, interpolate, joined, length, to_float, to_repr
+from ipytilt.starlark.text import decode, encode, interpolate, length, to_float, to_repr, whole
 from ipytilt.starlark.values import MISSING, Dict, List, Set, Value, equal, key, type_name
 
 _BLOCK = 256  # loop turns charged at once
@@ -38,9 +38,10 @@ def add(left: Any, right: Any) -> Any:
         if kind is str:
             if len(left) + len(right) < MAX_TEXT and left.isascii() and right.isascii():
                 return left + right
-            return joined([left, right])
+            return whole(left + right)
         if kind is int:
-            return check_int(left + right)
+            total = left + right
+            return total if -MAX_INT < total < MAX_INT else check_int(total)
         if kind is List or kind is tuple:
             check_items(len(left) + len(right))
             return List(left + right) if kind is List else left + right
@@ -79,7 +80,7 @@ def mul(left: Any, right: Any) -> Any:
         size, limit = (length(left), MAX_TEXT) if kinds[0] in (str, bytes) else (len(left), MAX_ITEMS)
         if size * right > limit:
             raise EvalError(f"excessive repeat ({size} * {right} elements)")
-        return joined([left * right]) if kinds[0] is str else kinds[0](left * right)
+        return whole(left * right) if kinds[0] is str else kinds[0](left * right)
     return unknown("*", left, right)
 
 
@@ -200,7 +201,7 @@ def _order(left: Any, right: Any, op: str) -> int:
     """Negative, zero or positive as left sorts before, with or after right. NaN is the greatest number."""
     kind = type(left)
     if kind in _NUMBERS and type(right) in _NUMBERS:
-        nan = (left != left) - (right != right)  # noqa: PLR0124
+        nan = math.isnan(left) - math.isnan(right)
         return nan or (left > right) - (left < right)
     if kind is type(right):
         if kind is str and not (left.isascii() and right.isascii()):
@@ -217,6 +218,8 @@ def _order(left: Any, right: Any, op: str) -> int:
 
 def less(left: Any, right: Any) -> bool:
     """`left < right`; for sets, whether left is a proper subset."""
+    if type(left) is int is type(right):
+        return left < right  # type: ignore[no-any-return]
     if type(left) is Set is type(right):
         return len(left) < len(right) and less_equal(left, right)
     return _order(left, right, "<") < 0
@@ -273,6 +276,8 @@ def not_contains(item: Any, container: Any) -> bool:
 def index(container: Any, place: Any) -> Any:
     """`container[place]`."""
     kind = type(container)
+    if kind is List and type(place) is int and -len(container) <= place < len(container):
+        return container[place]
     if kind is Dict:
         value = container.get(place if type(place) is str else key(place), MISSING)
         if value is MISSING:
@@ -335,11 +340,12 @@ def set_index(value: Any, container: Any, place: Any) -> None:
 
 def add_in_place(left: Any, right: Any) -> Any:
     """`left += right`: a list is extended."""
-    if type(left) is not List or isinstance(right, Value | str):
+    if type(left) is not List:
         return add(left, right)
-    if type(right) not in (List, tuple, Dict, Set, range):
+    try:
+        items = elements(right)
+    except EvalError:
         return unknown("+", left, right)
-    items = elements(right)
     left.writable("apply += to")
     check_items(len(left) + len(items))
     left += items
@@ -370,6 +376,28 @@ def elements(value: Any) -> Any:
 
 def iterate(value: Any) -> Iterator[Any]:
     """The turns of a `for` loop, counted as steps; a list, dict or set cannot change meanwhile."""
+    if type(value) in (tuple, range) and len(value) <= _BLOCK:
+        charge(len(value))
+        return iter(value)
+    return chain.from_iterable(_blocks(value))
+
+
+def each(value: Any) -> Any:
+    """As `iterate`, where nothing can change the value meanwhile."""
+    items = elements(value)
+    if len(items) > _BLOCK:
+        return iterate(items)
+    charge(len(items))
+    return items
+
+
+def iterate_unpacked(value: Any, shape: tuple[Any, ...]) -> Iterator[Any]:
+    """As `iterate`, each item fitted to the targets of `for a, (b, c) in ...`."""
+    return chain.from_iterable(_fitted(value, shape))
+
+
+def _blocks(value: Any) -> Iterator[Any]:
+    """The items in blocks, so that the loop itself runs at the speed of Python's iterators."""
     items = elements(value)
     guard = value.table if type(value) is Set else value if type(value) in (List, Dict) else None
     if guard is not None:
@@ -378,22 +406,23 @@ def iterate(value: Any) -> Iterator[Any]:
         size = len(items)
         if size <= _BLOCK:
             charge(size)
-            yield from items
+            yield items
         else:
-            rest = iter(items)
             for start in range(0, size, _BLOCK):
                 charge(min(_BLOCK, size - start))
-                yield from islice(rest, _BLOCK)
+                yield items[start : start + _BLOCK]
     finally:
         if guard is not None:
             guard.iterating -= 1
 
 
-def iterate_unpacked(value: Any, shape: tuple[Any, ...]) -> Iterator[Any]:
-    """As `iterate`, each item fitted to the targets of `for a, (b, c) in ...`."""
+def _fitted(value: Any, shape: tuple[Any, ...]) -> Iterator[Any]:
     flat, size = not any(shape), len(shape)
-    for item in iterate(value):
-        yield item if flat and type(item) is tuple and len(item) == size else unpack(item, shape)
+    for block in _blocks(value):
+        if flat and set(map(type, block)) == {tuple} and set(map(len, block)) == {size}:
+            yield block
+        else:
+            yield map(unpack, block, repeat(shape))
 
 
 def unpack(value: Any, shape: tuple[Any, ...]) -> Any:

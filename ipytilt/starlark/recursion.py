@@ -1,8 +1,8 @@
 """Room for deep recursion: Python's recursion limit, raised while a program is checked or runs.
 
 Calls between Starlark functions take no C stack in Python, so thousands of levels are safe; those that pass through a
-builtin (`sorted` with a key) take some, which is why the room is bounded. The limit belongs to the whole process: it is the
-highest that any running evaluation asks for, and returns to what it was when the last one ends.
+builtin (`sorted` with a key) take some, which is why the room is bounded. The limit belongs to the whole process: it
+is the highest that any running evaluation asks for, and returns to what it was when the last one ends.
 """
 
 from __future__ import annotations

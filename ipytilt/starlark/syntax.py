@@ -1,8 +1,9 @@
 """The text of a program: its tokens, and what of Python's grammar Starlark does not have.
 
-Python's own parser does the parsing. Before that, a small tokenizer refuses what differs below the grammar (string prefixes,
-escapes, number forms, adjacent strings) and rewrites, without moving any line, what Python would refuse: tabs mixed with
-blanks in indentation, and bytes literals that are not ASCII. Afterwards `refusals` walks the tree. Pure functions.
+Python's own parser does the parsing. Before that, a small tokenizer refuses what differs below the grammar (string
+prefixes, escapes, number forms, adjacent strings) and rewrites, without moving any line, what Python would refuse:
+tabs mixed with blanks in indentation, and bytes literals that are not ASCII. Afterwards `refusals` walks the tree.
+Pure functions.
 """
 
 from __future__ import annotations
@@ -145,6 +146,8 @@ class Source:
 
     def _unexpected(self, offset: int) -> StarlarkSyntaxError:
         char = self.text[offset]
+        if char in "\"'" and self.text[max(0, offset - 2) : offset] == 2 * char:
+            offset -= 2
         what = "unterminated string" if char in "\"'" else f"unexpected input character {char!r}"
         return self.error(what, *self._locate(offset))
 
@@ -212,19 +215,36 @@ _ABSENT: dict[type[ast.AST], str] = {
 }
 
 
+_SIMPLE = {ast.Name, ast.Load, ast.Store, ast.alias}
+MAX_NESTING = 1_000  # levels of the tree; Python's compiler recurses on it
+
+
 def refuse(source: Source, tree: ast.Module) -> None:
     """Raise StarlarkSyntaxError at the first construct that Starlark does not have."""
-    stars = {id(arg) for node in ast.walk(tree) if isinstance(node, ast.Call) for arg in node.args}
-    problems = []
-    place: ast.AST = tree
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Starred) and id(node) not in stars:
-            problems.append((source.at(node), "starred expressions are only for arguments"))
-        if type(node) in _ABSENT:
-            place = node if hasattr(node, "lineno") else place
-            problems.append((source.at(place), f"Starlark has no {_ABSENT[type(node)]}"))
-        place = node if hasattr(node, "lineno") else place
-        problems.extend((source.at(where), message) for where, message in _problems(source, node))
+    problems: list[tuple[tuple[int, int], str]] = []
+    level: list[ast.AST] = [tree]
+    allowed: set[int] = set()  # starred expressions that are arguments
+    for _ in range(MAX_NESTING):
+        below: list[ast.AST] = []
+        for node in level:
+            if type(node) in _SIMPLE:
+                continue
+            children = list(ast.iter_child_nodes(node))
+            below += children
+            for child in children:
+                if type(child) in _ABSENT:
+                    where = child if hasattr(child, "lineno") else node
+                    problems.append((source.at(where), f"Starlark has no {_ABSENT[type(child)]}"))
+            if isinstance(node, ast.Call):
+                allowed.update(map(id, node.args))
+            problems.extend((source.at(where), message) for where, message in _problems(source, node))
+            if isinstance(node, ast.Starred) and id(node) not in allowed:
+                problems.append((source.at(node), "starred expressions are only for arguments"))
+        if not below:
+            break
+        level = below
+    else:
+        problems.append((source.at(next(node for node in level if hasattr(node, "lineno"))), "nested too deeply"))
     if problems:
         (line, col), message = min(problems)
         raise source.error(message, line, col)

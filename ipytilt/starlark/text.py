@@ -1,18 +1,21 @@
 """How values become text (`str`, `repr`, `%`, `.format`) and how byte strings live in Python's str.
 
-A Starlark string is bytes holding UTF-8. Here it is a str that decodes those bytes, with a surrogate escape for each byte
-that is not UTF-8; one sequence of bytes has exactly one such str. ASCII strings, nearly all there are, need no care.
+A Starlark string is bytes holding UTF-8. Here it is a str that decodes those bytes, with a surrogate escape for each
+byte that is not UTF-8; one sequence of bytes has exactly one such str. ASCII strings, nearly all there are, need no
+care.
 """
 
 from __future__ import annotations
 
+import math
 import re
+from functools import lru_cache
 from types import FunctionType
 from typing import Any
 
-from ipytilt.starlark.control import check_text, tick
+from ipytilt.starlark.control import MAX_TEXT, check_text, tick
 from ipytilt.starlark.errors import EvalError
-from ipytilt.starlark.values import Builtin, Dict, List, Set, type_name
+from ipytilt.starlark.values import Dict, List, Set, Value, type_name
 
 _ESCAPES = {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v"}
 _ESCAPES |= {'"': r"\"", "\\": r"\\"}
@@ -35,11 +38,20 @@ def length(text: str) -> int:
     return len(text) if text.isascii() else len(encode(text))
 
 
+def whole(text: str) -> str:
+    """A string made of others: within bounds, and bytes split apart before become characters again."""
+    if text.isascii() and len(text) <= MAX_TEXT:
+        return text
+    data = encode(text)
+    check_text(len(data))
+    return decode(data)
+
+
 def joined(parts: list[str], separator: str = "") -> str:
-    """Join strings; bytes split apart before become whole characters again."""
-    check_text(sum(map(len, parts)) + len(separator) * len(parts))
-    text = separator.join(parts)
-    return text if text.isascii() else decode(encode(text))
+    """Join strings, see `whole`."""
+    if len(parts) > 8 or len(separator) > 8:
+        check_text(sum(map(len, parts)) + len(separator) * len(parts))
+    return whole(separator.join(parts))
 
 
 def quote(text: str) -> str:
@@ -63,9 +75,9 @@ def _escape(match: re.Match[str]) -> str:
 
 def float_text(value: float, conversion: str = "g") -> str:
     """A float as `%e`, `%f` or `%g` shows it; `%g` is the shortest text that reads back, never looking like an int."""
-    if value != value:  # noqa: PLR0124 - NaN
+    if math.isnan(value):
         return "nan"
-    if value in (float("inf"), float("-inf")):
+    if math.isinf(value):
         return "+inf" if value > 0 else "-inf"
     if conversion not in "gG":
         return f"%.6{conversion}" % value
@@ -191,45 +203,58 @@ def to_int(value: Any) -> int:
         return value
     if type(value) is not float:
         raise EvalError(f"cannot convert {type_name(value)} to int")
-    if value != value:  # noqa: PLR0124 - NaN
+    if math.isnan(value):
         raise EvalError("cannot convert float NaN to integer")
-    if value in (float("inf"), float("-inf")):
+    if math.isinf(value):
         raise EvalError("cannot convert float infinity to integer")
     return int(value)
 
 
 _PERCENT = re.compile(r"%(?:\(([^)]*)(\))?)?(.)?", re.DOTALL)
+_PLAIN = {"s": str, "d": int}
+
+
+@lru_cache(maxsize=512)
+def _percent_fields(template: str) -> tuple[list[tuple[str, re.Match[str]]], str, tuple[type, ...] | None]:
+    """The conversions of a template with the text before each, the rest, and the types Python formats alike."""
+    fields, end = [], 0
+    for match in _PERCENT.finditer(template):
+        fields.append((template[end : match.start()], match))
+        end = match.end()
+    plain = all(match[0] in ("%s", "%d") for _, match in fields) and len(fields) <= 4
+    return fields, template[end:], tuple(_PLAIN[match[3]] for _, match in fields) if plain else None
 
 
 def interpolate(template: str, operand: Any) -> str:
     """`template % operand`."""
+    fields, rest, plain = _percent_fields(template)
+    if plain is not None:
+        if len(plain) == 1 and type(operand) is plain[0]:
+            return whole(template % operand)
+        if type(operand) is tuple and tuple(map(type, operand)) == plain:
+            return whole(template % operand)
     args = operand if type(operand) is tuple else (operand,)
-    mapping = operand if type(operand) is Dict or hasattr(operand, "__getitem__") else None
-    parts, used, end = [], 0, 0
-    for match in _PERCENT.finditer(template):
-        parts.append(template[end : match.start()])
-        end = match.end()
+    parts, used = [], 0
+    for before, match in fields:
+        parts.append(before)
         name, closed, conversion = match.groups()
         if conversion == "%" and name is None:
             parts.append("%")
             continue
-        if name is not None:
-            parts.append(_convert(_named(mapping, name, closed=closed is not None), conversion))
-            used += 1
-            continue
-        if used >= len(args):
+        if name is None and used >= len(args):
             raise EvalError("not enough arguments for format string")
-        parts.append(_convert(args[used], conversion))
+        value = args[used] if name is None else _named(operand, name, closed=closed is not None)
+        parts.append(_convert(value, conversion))
         used += 1
     if used < len(args) and type(operand) is not Dict:
         raise EvalError("too many arguments for format string")
-    return joined([*parts, template[end:]])
+    return joined([*parts, rest])
 
 
 def _named(mapping: Any, name: str, *, closed: bool) -> Any:
     if not closed:
         raise EvalError("incomplete format key")
-    if mapping is None or isinstance(mapping, str | tuple | list | range | bytes):
+    if type(mapping) is not Dict and not (isinstance(mapping, Value) and hasattr(mapping, "__getitem__")):
         raise EvalError("format requires a mapping")
     try:
         return mapping[name]
@@ -283,35 +308,46 @@ def _character(value: Any) -> str:
 _FIELD = re.compile(r"\{\{|\}\}|\{([^}]*)(\}?)|\}")
 
 
-def format_text(template: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-    """`template.format(*args, **kwargs)`."""
-    parts: list[str] = []
-    end = automatic = 0
-    manual = False
+@lru_cache(maxsize=512)
+def _format_fields(template: str) -> tuple[list[tuple[str, int | str, str]], str]:
+    """The fields of a template: text before, number or name, conversion; and the text after the last."""
+    fields: list[tuple[str, int | str, str]] = []
+    before, end, automatic, manual = "", 0, 0, False
     for match in _FIELD.finditer(template):
-        parts.append(template[end : match.start()])
+        before += template[end : match.start()]
         end = match.end()
         if match[1] is None:
             if match[0] == "}":
-                raise EvalError("format: single '}' in format")
-            parts.append(match[0][0])
+                raise EvalError("single '}' in format")
+            before += match[0][0]
             continue
         if not match[2]:
-            raise EvalError("format: unmatched '{' in format")
+            raise EvalError("unmatched '{' in format")
         name, conversion = _field(match[1])
-        if name.isdecimal():
-            if automatic:
-                raise EvalError("format: cannot switch from automatic field numbering to manual field specification")
-            manual, value = True, _positional(args, int(name))
-        elif name:
+        if (not name and manual) or (name.isdecimal() and automatic):
+            kinds = ("automatic field numbering", "manual field specification")
+            raise EvalError(f"cannot switch from {kinds[not automatic]} to {kinds[bool(automatic)]}")
+        manual = manual or name.isdecimal()
+        fields.append((before, automatic if not name else int(name) if name.isdecimal() else name, conversion))
+        automatic += not name
+        before = ""
+    return fields, before + template[end:]
+
+
+def format_text(template: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    """`template.format(*args, **kwargs)`."""
+    fields, rest = _format_fields(template)
+    parts = []
+    for before, name, conversion in fields:
+        parts.append(before)
+        if type(name) is str:
             value = _keyword(kwargs, name)
+        elif name < len(args):
+            value = args[name]
         else:
-            if manual:
-                raise EvalError("format: cannot switch from manual field specification to automatic field numbering")
-            value = _positional(args, automatic)
-            automatic += 1
+            raise EvalError("tuple index out of range")
         parts.append(to_repr(value) if conversion == "r" else to_str(value))
-    return joined([*parts, template[end:]])
+    return joined([*parts, rest])
 
 
 def _field(text: str) -> tuple[str, str]:
@@ -320,16 +356,10 @@ def _field(text: str) -> tuple[str, str]:
     name, _, spec = (name, "", rest.partition(":")[2]) if mark else text.partition(":")
     conversion = rest.partition(":")[0] if mark else "s"
     if spec:
-        raise EvalError(f"format: format spec features not supported in replacement fields: {spec}")
+        raise EvalError(f"format spec features not supported in replacement fields: {spec}")
     if conversion not in ("s", "r"):
-        raise EvalError(f"format: unknown conversion {quote(conversion)}")
+        raise EvalError(f"unknown conversion {quote(conversion)}")
     return name, conversion
-
-
-def _positional(args: tuple[Any, ...], number: int) -> Any:
-    if number >= len(args):
-        raise EvalError("format: tuple index out of range")
-    return args[number]
 
 
 def _keyword(kwargs: dict[str, Any], name: str) -> Any:
@@ -337,5 +367,5 @@ def _keyword(kwargs: dict[str, Any], name: str) -> Any:
         return kwargs[name]
     for mark, what in ((".", "attribute syntax x.y is"), ("[", "element syntax a[i] is"), ("{", "nested fields are")):
         if mark in name:
-            raise EvalError(f"format: {what} not supported in replacement fields: {name}")
-    raise EvalError(f"format: keyword {name} not found")
+            raise EvalError(f"{what} not supported in replacement fields: {name}")
+    raise EvalError(f"keyword {name} not found")

@@ -1,12 +1,13 @@
 """What Starlark values are: their classes, freezing, equality, hashing, and the way to and from plain Python data.
 
-Python's None, bool, int, float, str, bytes, tuple and range are used as they are. Lists and dicts are subclasses of Python's,
-so that hosts can read them as such; writing goes through the operators, which refuse frozen values and values being
-iterated. Values are confined to the evaluating thread until frozen, and may be shared afterwards.
+Python's None, bool, int, float, str, bytes, tuple and range are used as they are. Lists and dicts are subclasses of
+Python's, so that hosts can read them as such; writing goes through the operators, which refuse frozen values and
+values being iterated. Values are confined to the evaluating thread until frozen, and may be shared afterwards.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from operator import is_
 from types import FunctionType
@@ -53,7 +54,7 @@ class Key:
         return type(other) is Key and self.canonical == other.canonical
 
 
-_BOOLS = (Key("False", False), Key("True", True))  # noqa: FBT003 - the keys that stand for these values
+_BOOLS = (Key("False", False), Key("True", True))
 _NAN = Key("nan", float("nan"))
 
 
@@ -65,7 +66,7 @@ def key(value: Any) -> Any:
     if kind is bool:
         return _BOOLS[value]
     if kind is float:
-        return value if value == value else _NAN  # noqa: PLR0124 - the test for NaN
+        return _NAN if math.isnan(value) else value
     if kind is tuple:
         inner = tuple([key(item) for item in value])
         return value if all(map(is_, inner, value)) else Key(inner, value)
@@ -75,7 +76,7 @@ def key(value: Any) -> Any:
 
 
 class Dict(dict[Any, Any]):
-    """A Starlark dict. As a Python dict it reads rightly but for bool keys: use `names` and `pairs` where those may occur."""
+    """A Starlark dict. Read as a Python dict, bool keys look odd: use `names` and `pairs` where those may occur."""
 
     frozen: bool = False
     iterating: int = 0
@@ -141,20 +142,23 @@ class Value:
     type_name: str = "value"
     hashable: ClassVar[bool] = False
 
-    def attr(self, name: str) -> Any:  # noqa: ARG002
+    def attr(self, name: str) -> Any:
         """The value of `x.name`, or MISSING."""
+        del name
         return MISSING
 
     def attr_names(self) -> list[str]:
         """What `dir(x)` lists."""
         return []
 
-    def set_attr(self, name: str, value: Any) -> None:  # noqa: ARG002
+    def set_attr(self, name: str, value: Any) -> None:
         """`x.name = value`."""
+        del value
         raise EvalError(f"can't assign to .{name} field of {self.type_name}")
 
-    def binary(self, op: str, other: Any, *, left: bool) -> Any:  # noqa: ARG002
+    def binary(self, op: str, other: Any, *, left: bool) -> Any:
         """`x op other`, or `other op x` if not left; NotImplemented if the operator does not apply."""
+        del op, other, left
         return NotImplemented
 
     def freeze(self) -> Iterable[Any]:
@@ -173,9 +177,11 @@ class Struct(Value):
         self.type_name = type_name
 
     def attr(self, name: str) -> Any:
+        """The field, or MISSING."""
         return self.fields.get(name, MISSING)
 
     def attr_names(self) -> list[str]:
+        """The fields, sorted."""
         return sorted(self.fields)
 
     def binary(self, op: str, other: Any, *, left: bool) -> Any:
@@ -188,6 +194,7 @@ class Struct(Value):
         return Struct(merged, constructor=self.constructor, type_name=self.type_name)
 
     def freeze(self) -> Iterable[Any]:
+        """The fields' values."""
         return self.fields.values()
 
     def __str__(self) -> str:
@@ -289,7 +296,7 @@ def equal(left: Any, right: Any) -> bool:
             name in right and equal(value, right[name]) for name, value in left.items()
         )
     if kind is float:
-        return bool(left == right or (left != left and right != right))  # noqa: PLR0124 - NaN
+        return bool(left == right or (math.isnan(left) and math.isnan(right)))
     return bool(left == right)
 
 
