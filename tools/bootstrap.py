@@ -29,7 +29,7 @@ def main(extras: Sequence[str]) -> None:
     """Bring ``.venv`` and the labextension up to date. Raises SystemExit with what to do about a failure."""
     if sys.version_info[:2] < _OLDEST:
         _restart_with_newer_python()
-    if not PYTHON.exists():
+    if not (VENV / "bin" / "pip").exists():
         _say("making .venv")
         _make_venv()
     _install(extras)

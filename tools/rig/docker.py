@@ -53,7 +53,11 @@ def private(*, isolated: bool = False, detached: bool = False) -> daemon.Daemon:
         started = daemon.Daemon.start(isolated=isolated, detached=detached)
     except RuntimeError as error:
         raise NoDockerError(str(error)) from error
-    images.make(started.env, stand_in=True)
+    try:
+        images.make(started.env, stand_in=True)
+    except BaseException:
+        started.stop()
+        raise
     return started
 
 

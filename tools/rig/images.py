@@ -31,14 +31,20 @@ def make(env: Mapping[str, str], *, stand_in: bool) -> None:
     _import(env, BASE, _base(), [_PATH, 'CMD ["/bin/sh"]'])
     _import(env, BARE, _bare(), ['ENTRYPOINT ["/sleep", "1000000"]'])
     if stand_in:
-        subprocess.run(["docker", "tag", BASE, STAND_IN], env={**os.environ, **env}, check=True, capture_output=True)
+        _docker(env, "tag", BASE, STAND_IN)
         _import(env, python_image.STAND_IN, python_image.tree(_base()), [_PATH, 'CMD ["python3"]'])
 
 
 def _import(env: Mapping[str, str], name: str, tree: bytes, changes: list[str]) -> None:
     flags = [word for change in changes for word in ("--change", change)]
-    command = ["docker", "import", *flags, "-", name]
-    subprocess.run(command, env={**os.environ, **env}, input=tree, check=True, capture_output=True)
+    _docker(env, "import", *flags, "-", name, data=tree)
+
+
+def _docker(env: Mapping[str, str], *words: str, data: bytes = b"") -> None:
+    command = ["docker", *words]
+    done = subprocess.run(command, env={**os.environ, **env}, input=data, check=False, capture_output=True)
+    if done.returncode:
+        raise RuntimeError(f"`docker {words[0]}` failed for the base images: {done.stderr.decode(errors='replace')}")
 
 
 def _base() -> bytes:
