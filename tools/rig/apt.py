@@ -20,7 +20,6 @@ PROGRAMS = {
     "proot": "proot",
     "unshare": "util-linux",
 }
-FONTS = Path("/usr/share/fonts/truetype/dejavu")
 PLUGINS = {"docker-compose": "docker-compose", "docker-buildx": "docker-buildx"}
 
 # Debian 12 has neither Compose v2 nor buildx; those of 13 need only its libc and run on 12 as they are.
@@ -38,11 +37,9 @@ def find(program: str) -> str | None:
     return shutil.which(program) or shutil.which(program, path="/usr/sbin:/sbin")
 
 
-def install_missing(programs: Iterable[str]) -> None:
-    """Install the packages of those ``programs`` that are not there. Raises CannotInstallError."""
-    packages = [PROGRAMS[program] for program in programs if find(program) is None]
-    if "chromium" in programs and not FONTS.is_dir():
-        packages.append("fonts-dejavu-core")
+def install_missing(programs: Iterable[str], packages: Iterable[str] = ()) -> None:
+    """Install the packages of those ``programs`` that are not there, and ``packages``. Raises CannotInstallError."""
+    packages = [*(PROGRAMS[program] for program in programs if find(program) is None), *packages]
     if not packages:
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *packages]
