@@ -79,7 +79,7 @@ class IpyTilt(Magics):
         return self._cockpit
 
     def _show(self, do: Any, *operands: Any) -> Answer | None:
-        from ipytilt.errors import TiltError
+        from ipytilt.errors import Reported, TiltError
 
         cockpit = self.cockpit
         try:
@@ -88,10 +88,16 @@ class IpyTilt(Magics):
             raise TiltError(
                 "Stopped waiting; the session goes on in the background", hint="%tilt status shows what it does"
             ) from None
+        except Reported:  # the error takes the place of the cell's old output, the panel among it
+            self._display(cockpit)
+            raise
         if answer.panel:
-            show: Any = display
-            show(cockpit.panel())
+            self._display(cockpit)
         return answer if answer.text else None
+
+    def _display(self, cockpit: Cockpit) -> None:
+        show: Any = display
+        show(cockpit.panel())
 
     def _take_engine(self, words: list[str]) -> list[str]:
         """`--engine NAME`, taken out of the words; it counts until the session is connected to an engine."""
@@ -117,7 +123,9 @@ class IpyTilt(Magics):
 
         if len(words) > 1:
             raise UsageError(f"%%tiltfile takes one name, not {shlex.join(words)!r}", hint="%%tiltfile? shows its use")
-        number = len(getattr(self.shell, "user_ns", {}).get("In", ())) - 1  # the counter itself may be one ahead already
+        number = (
+            len(getattr(self.shell, "user_ns", {}).get("In", ())) - 1
+        )  # the counter itself may be one ahead already
         parent: dict[str, Any] = getattr(self.shell, "get_parent", dict)() or {}
         cell_id = str(parent.get("metadata", {}).get("cellId", ""))
         key = f"cell:{words[0] if words else cell_id or number}"

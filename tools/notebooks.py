@@ -94,6 +94,8 @@ QUICKSTART: list[tuple[str, str]] = [
     ("md", "What *would* happen if another file changed? Nothing is touched by asking."),
     ("code", "%tilt explain quickstart/web/server.py"),
     ("code", "%tilt explain quickstart/web/requirements.txt"),
+    ("md", "## Put it back\n\nThe file is yours; the container follows."),
+    ("code", "greeting.write_text('Hello from a container\\n')\n\n%tilt wait web\nprint(page())"),
     ("md", "## Look around\n\n`%tilt help` lists the rest."),
     ("code", "%tilt status"),
     ("code", "%tilt logs web --tail 12"),
@@ -108,7 +110,6 @@ QUICKSTART: list[tuple[str, str]] = [
     (
         "code",
         """
-        greeting.write_text('Hello from a container\\n')
         %tilt down
         """,
     ),

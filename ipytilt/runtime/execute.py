@@ -6,6 +6,7 @@ threads of its own. Every error becomes data here: engines raise, the controller
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 import traceback
@@ -21,6 +22,7 @@ from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Delete, ExecIn
 from ipytilt.engines.base import ContainerEngine, Deployer, LocalEngineLike, Work
 from ipytilt.errors import Broke, Cancelled, Rejected, TiltError, Unavailable
 
+_SHOWN_FILES = 20
 _SIGKILLED = 137  # a run step that ends like this was killed with its container
 
 
@@ -171,6 +173,7 @@ class _Branch:
             case Delete():
                 self._engines.deployer(step.resource.kind).delete(step, work)
             case SyncFiles():
+                self._announce(step)
                 with _in_container(self.result, step.container.id):
                     containers.sync(step.container, step.copies, work)
             case ExecIn():
@@ -181,6 +184,21 @@ class _Branch:
             case _:
                 assert_never(step)
         return True
+
+    def _announce(self, step: SyncFiles) -> None:
+        """Say what goes and what comes, as the disk is now."""
+        there = {copy.local for copy in step.copies if os.path.lexists(copy.local)}
+        gone = [copy for copy in step.copies if copy.local not in there]
+        here = [copy for copy in step.copies if copy.local in there]
+        name = step.container.name
+        lines: list[str] = []
+        if gone:
+            lines.append(f"Will delete {len(gone)} file(s) from container: {name}")
+            lines += [f"- '{copy.container}' (matched local path: '{copy.local}')" for copy in gone[:_SHOWN_FILES]]
+        if here:
+            lines.append(f"Will copy {len(here)} file(s) to container: {name}")
+            lines += [f"- '{copy.local}' --> '{copy.container}'" for copy in here[:_SHOWN_FILES]]
+        self._work.log("\n".join(lines))
 
     def _with_bases(self, step: BuildImage) -> BuildImage:
         """Bases built a moment ago take the place of older ones."""

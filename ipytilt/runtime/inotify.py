@@ -203,9 +203,10 @@ class InotifyTree(PolledTree):
         self._moved = self._moved or any(map(self.scope.has_moved, hinges))
 
     def _about_itself(self, directory: str, mask: int, changed: Changes) -> None:
-        """A watched directory is gone (its parent may not be watched) or was moved from where it is looked for."""
-        if mask & (IGNORED | MOVE_SELF):
-            self._moved = self._moved or directory in self.scope.starts
+        """A directory is gone, or one from which all looking starts was moved; the others' parents tell of moves."""
+        is_start = directory in self.scope.starts
+        if mask & IGNORED or (mask & MOVE_SELF and is_start):
+            self._moved = self._moved or is_start
             self._forget(directory, changed)
 
     def _about_directory(self, path: str, mask: int, changed: Changes) -> None:

@@ -64,7 +64,14 @@ class Session:
         self._engines: Engines | None = None
         self._running = False
         self._stopped = False
-        self._workers = Workers(self.engines, self._evaluate, logs=self.logs, clock=self.clock, settle=self._settle)
+        self._workers = Workers(
+            self.engines,
+            self._evaluate,
+            logs=self.logs,
+            clock=self.clock,
+            settle=self._settle,
+            directory=self.config.directory,
+        )
         self._standing = Standing(self.engines, self._set_watches, post=self.post, logs=self.logs, clock=self.clock)
         self._controller = Controller(self.store, self._workers, self._standing, clock=self.clock)
         self._watcher: Watcher | None = None

@@ -39,12 +39,14 @@ class Workers:
         logs: Logs,
         clock: Callable[[], float],
         settle: Callable[[], None],
+        directory: str,
     ) -> None:
         self._engines = engines
         self._evaluate = evaluate
         self._logs = logs
         self._clock = clock
         self._settle = settle
+        self._directory = directory
         self._lock = threading.Lock()
         self._running: dict[int, tuple[threading.Thread, Work]] = {}
 
@@ -98,7 +100,7 @@ class Workers:
                 post(ev.StepStarted(update.run, index, title, self._clock()))
 
         try:
-            work.log(headline(update.cause))
+            work.log(headline(update.cause, self._directory))
             outcome, times = perform(update, self._engines(), work, on_step=on_step)
             if isinstance(outcome, ev.Ok) and update.lane == "full":
                 self._settle()  # what this update wrote is known before its end is
@@ -135,10 +137,13 @@ class Workers:
                 pass
 
 
-def headline(cause: Cause) -> str:
-    """The first line of an update's log, as Tilt words it."""
+def headline(cause: Cause, directory: str) -> str:
+    """The first line of an update's log, as Tilt words it; paths below `directory` are shown relative to it."""
     if not cause.files or "Initial Build" in cause.flags:
         return cause.text
-    names = " ".join(cause.files[:_NAMED_FILES]) + (" ..." if len(cause.files) > _NAMED_FILES else "")
+    prefix = directory.rstrip("/") + "/"
+    names = " ".join(f.removeprefix(prefix) for f in cause.files[:_NAMED_FILES]) + (
+        " ..." if len(cause.files) > _NAMED_FILES else ""
+    )
     count = len(cause.files)
     return f"{count} File{'s' if count != 1 else ''} Changed: [{names}]"

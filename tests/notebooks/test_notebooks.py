@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +45,18 @@ def test_what_is_committed_is_what_the_sources_say() -> None:
         assert (NOTEBOOKS / name).read_text() == text_of(name), f"run python -m tools.notebooks to renew {name}"
 
 
+@pytest.fixture
+def docker_cleaned() -> Iterator[None]:
+    """Whatever became of the notebook, its containers go: they hold its port."""
+    yield
+    if shutil.which("docker"):
+        listed = ["docker", "ps", "-aq", "--filter", "label=com.docker.compose.project=notebooks"]
+        containers = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
+        subprocess.run(["docker", "rm", "-f", *containers], capture_output=True, check=False)
+
+
 @pytest.mark.timeout(300)
+@pytest.mark.usefixtures("docker_cleaned")
 @pytest.mark.parametrize("engine", ENGINES)
 def test_quickstart(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     outputs = executed("quickstart.ipynb", engine, tmp_path, monkeypatch)
@@ -60,4 +73,5 @@ def test_quickstart(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "fall_back_on('quickstart/web/requirements.txt') covers it  [Cell In[2]:5]" in stop
     assert "web" in said(outputs, "%tilt status")
     assert "rendered: Hello again" in said(outputs, "%tilt logs")
-    assert "Everything is down" in said(outputs, "greeting.write_text")
+    assert "<h1>Hello from a container</h1>" in said(outputs, "greeting.write_text")
+    assert "Everything is down" in said(outputs, "%tilt down")
