@@ -372,7 +372,7 @@ export function createFeed({ view, state, send }) {
   };
 
   feed.open = () => {
-    ask({ do: "document" });
+    ask({ do: "document" }).then((reply) => { if (reply && !reply.ok) feed.lost(reply.problem.split("\n", 1)[0]); });
     timers = [
       setInterval(giveUp, 5000),
       setInterval(() => streams.size && subscribe(), RENEW_SECONDS * 1000),
@@ -441,7 +441,8 @@ class ResourceRow {
     this.kind = h("span", { class: "it-kind" });
     this.update = new Aged("update");
     this.runtime = new Aged("runtime");
-    this.cause = h("span", { class: "it-cell it-cause" });
+    this.cause = h("bdi");
+    this.causes = h("span", { class: "it-cell it-cause" }, this.cause);
     this.links = h("span", { class: "it-cell it-links" });
     this.trigger = new ActionButton("trigger", `Trigger ${name}`, () => feed.command("trigger", name));
     this.stop = new ActionButton("stop", `Stop ${name}`, () => feed.command("stop", name));
@@ -450,7 +451,7 @@ class ResourceRow {
     this.note = new Aged("note");
     this.details = h("div", { class: "it-details", hidden: "" });
     const title = h("span", { class: "it-cell it-title" }, this.label, this.kind);
-    const line = h("div", { class: "it-line" }, this.dot, title, this.update.element, this.cause, this.runtime.element, this.links, actions);
+    const line = h("div", { class: "it-line" }, this.dot, title, this.update.element, this.causes, this.runtime.element, this.links, actions);
     this.element = h("li", { class: "it-row" }, line, this.note.element, this.details);
   }
 
@@ -462,7 +463,7 @@ class ResourceRow {
       this.dot.dataset.status = status;
       this.dot.replaceChildren(icon(status));
     }
-    setText(this.kind, row.disabled ? "disabled" : [row.kind, row.trigger_mode === "manual" ? "manual" : ""].filter(Boolean).join(", "));
+    setText(this.kind, row.disabled ? "disabled" : row.trigger_mode === "manual" ? "manual" : row.kind);
     this.showUpdate(row);
     this.runtime.show(row.runtime.text, row.runtime.since, row.runtime.status);
     this.showLinks(row.endpoints);
@@ -482,7 +483,7 @@ class ResourceRow {
     const files = busy ? pending : last?.files ?? [];
     setText(this.cause, files.length ? files[0] + (files.length > 1 ? ` +${files.length - 1}` : "") : busy ? "" : last?.cause ?? "");
     const told = last && [`${last.how} ${took}`, last.cause, ...last.files.slice(0, 12), last.rule && `by the rule at ${last.rule}`];
-    setAttribute(this.cause, "title", told ? told.filter(Boolean).join("\n") : null);
+    setAttribute(this.causes, "title", told ? told.filter(Boolean).join("\n") : null);
   }
 
   showLinks(endpoints) {
@@ -491,7 +492,7 @@ class ResourceRow {
     this.linksKey = key;
     this.links.replaceChildren(...endpoints.map(({ url, name }) => {
       const href = safeUrl(url);
-      const words = name || url.replace(/^https?:\/\//, "");
+      const words = name || url.replace(/^https?:\/\/((localhost|127\.0\.0\.1)(?=:))?/, "").replace(/\/$/, "");
       return href ? h("a", { href, title: url, target: "_blank", rel: "noopener noreferrer" }, words) : h("span", { title: "not a web address" }, words);
     }));
   }
@@ -531,6 +532,7 @@ class ResourceRow {
       ["Cause", last?.cause],
       ["Files", last?.files.slice(0, 50).join("\n")],
       ["Rule", last?.rule],
+      ["Kind", [row.kind, `updates ${row.trigger_mode === "auto" ? "by itself" : "when triggered"}`].join(", ")],
       ["Labels", row.labels.join(", ")],
     ];
     const list = h("dl", {}, ...facts.filter(([, text]) => text).flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]));

@@ -134,7 +134,7 @@ def _indented(text: str) -> list[str]:
 
 def _html_row(row: Row, tail: Sequence[str], at: float) -> str:
     colour = _COLOURS.get(overall(row), _GREY)
-    name = f'<span style="color:{colour}">{_MARKS.get(overall(row), "○")}</span> {escape(row["name"])}'
+    name = f'<span style="color:{colour}">{_MARKS.get(overall(row), "○")}</span>&nbsp;{escape(row["name"])}'
     texts = [name, *map(escape, _cells(row, at)[2:])]
     cells = "".join(f'<td style="{_CELL}">{text}</td>' for text in texts)
     return f"<tr>{cells}</tr>" + "".join(_html_details(row, tail))

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, Protocol, TypeVar
+from uuid import uuid4
 
 import anywidget
 import traitlets
@@ -28,10 +29,10 @@ S = TypeVar("S")
 
 _TAIL_LINES = 8
 _WIDGET_TYPE = "application/vnd.jupyter.widget-view+json"
+# What stands before the table is the widget, unless nothing here can show widgets: then it is some other output.
 _HIDE_DEAD_WIDGET = (
-    "<style>.jp-OutputArea-child:not(:has(.ipytilt)):has(+ .jp-OutputArea-child .ipytilt-static)"
-    ":has(.jupyter-widgets, .widget-subarea, [data-mime-type='application/vnd.jupyter.widget-view+json'])"
-    "{display:none}</style>"
+    "<style>.jp-OutputArea-child:not(:has(.ipytilt, .jp-RenderedText, .jp-RenderedHTML))"
+    ":has(+ .jp-OutputArea-child .ipytilt-static){display:none}</style>"
 )
 
 
@@ -79,7 +80,7 @@ class Panel:
         self._logs, self._transport = logs, transport
         self._displayed = self._closed = False
         self._current: Callable[[], wire.Document] = lambda: wire.document(view(store.current))
-        self._pump = Pump("panel", store=store, view=view, logs=logs, sink=self, explain=explain)
+        self._pump = Pump(f"panel-{uuid4().hex[:8]}", store=store, view=view, logs=logs, sink=self, explain=explain)
         self._model = _Model(self._pump.name, self._pump.newest)
         self._model.on_msg(lambda _widget, content, _buffers: transport.handle_unanswered(content))
         transport.add(self._pump)
@@ -92,9 +93,11 @@ class Panel:
         self._closed = True
         self._transport.remove(self._pump)
         self._pump.stop()
-        self.settled(self._current())
-        self._model.layout.close()  # a widget of its own, which nobody else would close
-        self._model.close()
+        try:
+            self.settled(self._current())
+        finally:
+            self._model.layout.close()  # a widget of its own, which nobody else would close
+            self._model.close()
 
     def send(self, message: dict[str, Any], buffers: tuple[bytes, ...] = ()) -> None:
         """As a sink: one custom message to every view of the model."""

@@ -91,7 +91,7 @@ def demo(now: float) -> SessionView:
             last=LastUpdateView(
                 "1 file changed", ("api/app.py",), "live update", 0.0062, rule="Tiltfile:12", at=now - 12
             ),
-            endpoints=(EndpointView("http://localhost:8000", "localhost:8000"),),
+            endpoints=(EndpointView("http://localhost:8000/"),),
             labels=("backend",),
         ),
         RowView(
