@@ -73,7 +73,7 @@ def test_nothing_prints(path: Path) -> None:
     assert not lines or _name(path) in MAY_PRINT, f"print() in line {lines}"
 
 
-@pytest.mark.parametrize("path", [*ALL, *TYPESCRIPT], ids=_name)
+@pytest.mark.parametrize("path", [*_sources("ipytilt", "tools", "benchmarks"), *TYPESCRIPT], ids=_name)
 def test_no_path_of_a_machine(path: Path) -> None:
     lines = path.read_text().splitlines()
     assert not [f"{number}: {line}" for number, line in enumerate(lines, 1) if _MACHINE.search(line)]
