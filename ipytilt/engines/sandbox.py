@@ -252,28 +252,24 @@ class SandboxEngine:
             self._check_visible(container, path, doing)
 
         def bring(root: Root) -> None:
-            missing = [path for path, local in mapped.items() if not os.path.lexists(local)]
-            for path in missing:
-                root.remove(path)
-            for path in mapped.keys() - set(missing):
+            missing = {path: local for path, local in mapped.items() if not os.path.lexists(local)}
+            for path, local in missing.items():
+                with _written(f"cannot remove {path} in {where.name}, as {local} is gone", doing):
+                    root.remove(path)
+            for path, local in mapped.items():
                 work.check()
-                root.put(mapped[path], path)
+                if path not in missing:
+                    with _written(f"cannot copy {local} to {path} in {where.name}", doing):
+                        root.put(local, path)
 
-        try:
-            alive = container.use_files(bring)
-        except OSError as error:
-            action = f"{error.filename}: {error.strerror}"
-            hint = "make it readable, or writable in the container, for the user of the notebook"
-            raise Rejected(action, engine=ENGINE, doing=doing, hint=hint) from error
-        if not alive:
+        if not container.use_files(bring):
             raise Broke(f"container {where.name} is not running", engine=ENGINE, doing=doing)
 
     @staticmethod
     def _check_visible(container: SandboxContainer, path: str, doing: str) -> None:
-        visible = container.view.visible
-        if path == "/" or not (visible is None or any(path == top or path.startswith(f"{top}/") for top in visible)):
+        if not container.view.shows(path):
             raise Rejected(
-                f"{path} belongs to this machine, not to the image",
+                f"{path} of {container.plan.name} belongs to this machine, not to the image",
                 engine=ENGINE,
                 doing=doing,
                 hint="sync to a directory that the image makes itself, such as its WORKDIR",
@@ -283,15 +279,9 @@ class SandboxEngine:
         """See `Containers`."""
         container = self._container(where)
         doing = f"running {processes.describe(argv)} in {where.name}"
-        if not container.running:
+        process = container.spawn(argv, work.log)
+        if process is None:
             raise Broke(f"container {where.name} is not running", engine=ENGINE, doing=doing)
-        process = processes.spawn(
-            container.join_command(argv),
-            cwd="/",
-            env=dict(container.plan.env),
-            on_line=lambda _, line: work.log(line),
-            whole_tree=True,
-        )
         code = finish(process, work)
         if not container.running:
             raise Broke(f"container {where.name} ended meanwhile", engine=ENGINE, doing=doing)
@@ -417,6 +407,17 @@ def _build_args(args: tuple[str, ...]) -> Mapping[str, str]:
     pairs = [word.partition("=") for word in args]
     values = {name: value if equals else os.environ.get(name) for name, equals, value in pairs}
     return {name: value for name, value in values.items() if value is not None}
+
+
+@contextmanager
+def _written(problem: str, doing: str) -> Iterator[None]:
+    """Translate what can go wrong with files of a container; either side may be the one that refuses."""
+    try:
+        yield
+    except OSError as error:
+        hint = "files are read and written as the user of the notebook"
+        text = f"{problem}: {error.filename}: {error.strerror}"
+        raise Rejected(text, engine=ENGINE, doing=doing, hint=hint) from error
 
 
 @contextmanager

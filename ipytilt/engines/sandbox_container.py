@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from ipytilt import processes
 from ipytilt.core.steps import Container
 from ipytilt.engines.base import Log, Stop
 from ipytilt.engines.sandbox_files import Root, remove_tree
@@ -115,6 +116,7 @@ class SandboxContainer:
         self._process: Process | None = None
         self._pid = 0
         self._root: Root | None = None
+        self._steps: list[Process] = []
         self._state = "created"
         self._started_at = ""
         self._exit_code: int | None = None
@@ -207,10 +209,20 @@ class SandboxContainer:
             use(root)
             return self.running
 
-    def join_command(self, argv: tuple[str, ...]) -> list[str]:
-        """The arguments for `processes.spawn` that run a command beside the main process."""
+    def spawn(self, argv: tuple[str, ...], on_line: Callable[[str], None]) -> Process | None:
+        """Run a command beside the main process; both end together. None if the container does not run."""
         with self._lock:
-            return self._isolation.join(self.view, self._pid, cwd=self.plan.cwd, command=argv)
+            if self._process is None or self._process.exit_code is not None:
+                return None
+            process = processes.spawn(
+                self._isolation.join(self.view, self._pid, cwd=self.plan.cwd, command=argv),
+                cwd="/",
+                env={"HOME": self._isolation.home, **dict(self.plan.env)},
+                on_line=lambda _, line: on_line(line),
+                whole_tree=True,
+            )
+            self._steps = [*(each for each in self._steps if each.exit_code is None), process]
+            return process
 
     @property
     def running(self) -> bool:
@@ -223,6 +235,7 @@ class SandboxContainer:
         with self._lock:
             process, root = self._process, self._root
             self._process = self._root = None
+            steps, self._steps = self._steps, []
             if process is not None:
                 self._state = state
         if process is not None:
@@ -232,6 +245,8 @@ class SandboxContainer:
             code = process.wait()
             with self._lock:
                 self._exit_code = code
+        for step in steps:
+            step.kill()
         if root is not None:
             root.close()
 
@@ -241,6 +256,8 @@ class SandboxContainer:
         with self._lock:
             if self._process is not process:
                 return
+            for step in self._steps:
+                step.kill()
             lived = time.time() - process.started_at
             self._state, self._exit_code = "exited", code
             again = self._wants_restart(code or 0)

@@ -264,10 +264,14 @@ class Root:
                 todo.appendleft(name)
             except NotADirectoryError:
                 links += 1
-                try:
-                    target = os.readlink(name, dir_fd=opened[-1])
-                except OSError:
+                found = os.stat(name, dir_fd=opened[-1], follow_symlinks=False).st_mode
+                if create and stat.S_ISREG(found):
+                    os.unlink(name, dir_fd=opened[-1])
+                    todo.appendleft(name)
+                    continue
+                if not stat.S_ISLNK(found):
                     raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path) from None
+                target = os.readlink(name, dir_fd=opened[-1])
                 if links > _MAX_LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
                 if target.startswith("/"):
@@ -307,7 +311,13 @@ def _replace(directory: int, name: str, *, make: Callable[[str], None]) -> None:
     temporary = f".ipytilt-{secrets.token_hex(8)}"
     try:
         make(temporary)
-        os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        try:
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
+        except (IsADirectoryError, FileExistsError, OSError) as error:
+            if error.errno not in {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}:
+                raise
+            shutil.rmtree(name, dir_fd=directory)
+            os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary, dir_fd=directory)

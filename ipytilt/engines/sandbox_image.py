@@ -327,6 +327,7 @@ class ImageBuilder:
         except StartFailed as error:
             raise self._rejected(f"{instruction}: {error}", instruction.line) from error
         exit_code = finish(process, self._work)
+        self._isolation.tidy(view)
         if exit_code:
             output = "\n".join(tail)
             text = f"{instruction} failed with exit code {exit_code}"

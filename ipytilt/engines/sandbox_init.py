@@ -6,7 +6,7 @@ it needs before the view changes. Its first argument says what to do:
     new VIEW TOKEN CWD -- ARGV...    make new user, mount and process namespaces, lay out the view, run ARGV in it
     join PID CWD -- ARGV...          run ARGV in the namespaces of process PID
     confine WRITABLE -- ARGV...      become ARGV, able to write below the paths of the JSON list WRITABLE only
-    start TOKEN CWD -- ARGV...       become ARGV, once it is known to exist (the inner half of a view made by proot)
+    start TOKEN CWD -- ARGV...       run ARGV, and nothing more: proot makes the view around us
 
 With a TOKEN, one line on standard output says how it went before ARGV writes any: `TOKEN ready PID` (PID as the kernel
 sees it) or `TOKEN failed MESSAGE`. Exit codes are the command's own, 128 + n when signal n ended it.
@@ -52,7 +52,9 @@ def main(argv: list[str]) -> int:
                 _confine(json.loads(writable))
                 _become(command)
             case "start", (token, cwd):
-                _start(token, pid=os.getpid(), cwd=cwd, command=command)
+                _ignore_ends()
+                child = _fork(lambda: _start(token, pid=0, cwd=cwd, command=command))
+                return _exit_code(os.waitpid(child, 0)[1])
     except OSError as error:
         print(f"sandbox: {error}", file=sys.stderr)  # noqa: T201 - a program of its own: this is its voice
     return _SETUP_FAILED
@@ -129,7 +131,7 @@ def _become(command: list[str]) -> None:
 
 
 def _failed(token: str, message: str) -> int:
-    os.write(1 if token else 2, f"{token} failed {message}\n".lstrip().encode())
+    os.write(*((1, f"{token} failed {message}\n".encode()) if token else (2, f"{message}\n".encode())))
     return _SETUP_FAILED
 
 

@@ -68,15 +68,24 @@ class Forwarder:
 
         self._loop, self._stopping = asyncio.get_running_loop(), asyncio.Event()
         places = asyncio.Semaphore(_MAX_CONNECTIONS)
+        servers: list[asyncio.Server] = []
         for listening, target in zip(self._listening, self._targets, strict=True):
 
             async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int = target) -> None:
-                async with places:
-                    await _connect(reader, writer, target)
+                with contextlib.suppress(asyncio.CancelledError):  # the end of the forwarder, and of its connections
+                    async with places:
+                        await _connect(reader, writer, target)
 
-            await asyncio.start_server(accept, sock=listening.dup())
+            servers.append(await asyncio.start_server(accept, sock=listening.dup()))
         self._ready.set()
         await self._stopping.wait()
+        for server in servers:
+            server.close()
+        connections = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in connections:
+            task.cancel()
+        await asyncio.gather(*connections, return_exceptions=True)
+        await asyncio.sleep(0)  # closed transports let go of their sockets one turn later
 
 
 async def _connect(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, target: int) -> None:

@@ -13,6 +13,7 @@ side, `processes` starts it. Linux only.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -20,17 +21,21 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from ipytilt import processes
+from ipytilt.core.paths import is_below
 from ipytilt.engines import sandbox_init
 from ipytilt.engines.sandbox_files import clone_tree, remove_tree
 
 _OWN_DIRECTORIES = frozenset({"dev", "proc", "sys", "tmp"})  # every view has its own, or is given them last
+_HOME = "/root"
 _TMP = "/tmp"  # noqa: S108 - every view's own, in the usual place
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm"))
+_SHARED = ("/proc", "/sys", *_DEVICES)
 _DOCKER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
 _SPLIT_DEPTH = 2  # how deep a directory with other file systems mounted in it is taken apart
@@ -54,18 +59,24 @@ class Mount:
 class View:
     """What a container or build step sees: `folder` is private to it, `image` a tree nobody changes ("" for none).
 
-    `visible` is where the tree shows through; None means everywhere.
+    `covered` are directories where the host's files hide the tree, `shadows` the paths below them where they do not.
     """
 
     folder: str
     image: str = ""
     mounts: tuple[Mount, ...] = ()
-    visible: tuple[str, ...] | None = field(default=None)
+    covered: tuple[str, ...] = ()
+    shadows: tuple[str, ...] = ()
 
     @property
     def tree(self) -> str:
         """The part of the files that is the container's own."""
         return os.path.join(self.folder, "tree")
+
+    def shows(self, path: str) -> bool:
+        """Whether what is put there in the tree can be seen."""
+        hidden = any(is_below(path, each) for each in self.covered)
+        return not hidden or any(is_below(path, each) for each in self.shadows)
 
 
 class Isolation(Protocol):
@@ -73,10 +84,12 @@ class Isolation(Protocol):
 
     Attributes:
         name: as users know it.
+        home: a directory that every view may write to.
         whole_tree: whether processes have to be hunted down one by one at the end.
     """
 
     name: str
+    home: str
     whole_tree: bool
 
     def prepare(self, view: View) -> None:
@@ -95,6 +108,10 @@ class Isolation(Protocol):
         """Where the files of a running view are seen from outside."""
         ...
 
+    def tidy(self, view: View) -> None:
+        """Take out of the tree what `prepare` had to put there, once nothing runs in the view."""
+        ...
+
 
 def _program(*words: str, command: Sequence[str]) -> list[str]:
     return [sys.executable, "-I", "-S", sandbox_init.__file__, *words, "--", *command]
@@ -105,7 +122,7 @@ def environment() -> dict[str, str]:
     places = [*os.environ.get("PATH", "").split(":"), *_DOCKER_PATH.split(":")]
     path = ":".join(dict.fromkeys(place for place in places if place.startswith("/")))
     proxies = {name: value for name, value in os.environ.items() if name.lower() in _PROXIES}
-    return {"PATH": path, "HOME": "/root", **proxies}
+    return {"PATH": path, **proxies}
 
 
 def launch(
@@ -140,9 +157,8 @@ def launch(
     arguments = isolation.start(view, token, cwd=cwd, command=command)
     glue = os.path.join(view.folder, "glue")
     os.makedirs(glue, exist_ok=True)
-    process = processes.spawn(
-        arguments, cwd="/", env={**env, "PROOT_TMP_DIR": glue}, on_line=hear, whole_tree=isolation.whole_tree
-    )
+    whole_env = {"HOME": isolation.home, **env, "PROOT_TMP_DIR": glue}
+    process = processes.spawn(arguments, cwd="/", env=whole_env, on_line=hear, whole_tree=isolation.whole_tree)
     while not told.wait(0.05) and process.exit_code is None:
         continue
     match answer:
@@ -172,12 +188,11 @@ class Namespaces:
     """Overlays in user, mount and process namespaces."""
 
     name = "namespaces"
+    home = "/root"
     whole_tree = False
 
     def prepare(self, view: View) -> None:
         """Write the plan that `sandbox_init` follows, and make the directories it needs."""
-        import json
-
         os.makedirs(os.path.join(view.folder, "root"), exist_ok=True)
         own_tmp(view.tree)
         overlays: list[dict[str, str]] = []
@@ -219,6 +234,14 @@ class Namespaces:
         """See `Isolation`. Writing past the overlay, into the tree, would not be noticed by who looked before."""
         return f"/proc/{pid}/root"
 
+    def tidy(self, view: View) -> None:
+        """See `Isolation`: an empty directory of the host's name adds nothing to the host's."""
+        plan = json.loads(Path(view.folder, "view.json").read_text(encoding="utf-8"))
+        for overlay in reversed(plan["overlays"]):
+            if overlay["host"]:
+                with suppress(OSError):
+                    os.removedirs(view.tree + overlay["path"])
+
 
 def _parts(path: str, image: str, inner_mounts: frozenset[str]) -> Iterator[tuple[str, list[str]]]:
     """The pieces an overlay can be made of, top first: a directory with mounts in it cannot be one as a whole."""
@@ -255,6 +278,7 @@ class Proot:
 
     def __init__(self, program: str) -> None:
         self._program = program
+        self.home = _TMP if _is_usable(_HOME) else _HOME  # the host's own is not for writing
 
     def prepare(self, view: View) -> None:
         """Copy the image once, and link or make room for what the host has at the top."""
@@ -276,8 +300,9 @@ class Proot:
             elif _is_dir(path) and _is_usable(path) and not os.path.lexists(own):
                 os.mkdir(own)
             shadows += _shadows(path, view.tree) if _is_bound(path, view) else ()
-        own_names = {name for name in os.listdir(view.tree) if not _is_bound(f"/{name}", view)}
-        view.visible = (*shadows, *(f"/{name}" for name in own_names), *(mount.path for mount in view.mounts))
+        directories = [f"/{name}" for name in os.listdir("/") if _is_bound(f"/{name}", view)]
+        view.covered = (*directories, *filter(os.path.exists, _SHARED))
+        view.shadows = tuple(shadows)
 
     def start(self, view: View, token: str, *, cwd: str, command: Sequence[str]) -> list[str]:
         """See `Isolation`."""
@@ -292,16 +317,29 @@ class Proot:
         """See `Isolation`."""
         return view.tree
 
-    def _arguments(self, view: View, inner: Sequence[str]) -> list[str]:
-        import json
+    def tidy(self, view: View) -> None:
+        """See `Isolation`: links and empty directories at the top do no harm."""
 
-        devices = [path for path in (*_DEVICES, "/proc") if os.path.exists(path)]
-        host = [f"/{name}" for name in os.listdir("/") if name == "sys" or _is_bound(f"/{name}", view)]
-        pairs = [*host, *devices, *(f"{view.tree}{path}:{path}" for path in view.visible or () if path.count("/") > 1)]
+    def _arguments(self, view: View, inner: Sequence[str]) -> list[str]:
+        pairs = [*view.covered, *(f"{view.tree}{path}:{path}" for path in view.shadows)]
         pairs += [f"{mount.source}:{mount.path}" for mount in view.mounts]
         # proot itself needs the host's /tmp, which its children cannot name.
-        writable = [view.folder, _TMP, *devices, *(mount.source for mount in view.mounts if mount.writable)]
-        words = [self._program, "-r", view.tree, *(word for pair in pairs for word in ("-b", pair)), "-w", "/"]
+        writable = [
+            view.folder,
+            _TMP,
+            *filter(os.path.exists, ("/proc", *_DEVICES)),
+            *(mount.source for mount in view.mounts if mount.writable),
+        ]
+        words = [
+            self._program,
+            "-v",
+            "-1",
+            "-r",
+            view.tree,
+            *(word for pair in pairs for word in ("-b", pair)),
+            "-w",
+            "/",
+        ]
         return _program("confine", json.dumps(writable), command=[*words, *inner])
 
 
@@ -325,6 +363,10 @@ def _shadows(path: str, tree: str) -> Iterator[str]:
 # ---------------------------------------------------------------------------------------------- choosing
 
 
+_tried: dict[tuple[str, int], str] = {}
+"""What trying a way in folders of a file system came to."""
+
+
 def choose(folder: str, wanted: str = "") -> Isolation | str:
     """The first way that works with trees in `folder`, or why none does; `wanted` asks for one by name."""
     if not sys.platform.startswith("linux"):
@@ -334,7 +376,8 @@ def choose(folder: str, wanted: str = "") -> Isolation | str:
     reasons = []
     for isolation in candidates:
         if wanted in {"", isolation.name}:
-            problem = _problem_of(isolation, folder)
+            known = (isolation.name, os.stat(folder).st_dev)
+            problem = _tried[known] = _tried[known] if known in _tried else _problem_of(isolation, folder)
             if not problem:
                 return isolation
             reasons.append(f"{isolation.name}: {problem}")
@@ -370,8 +413,8 @@ def own_tmp(tree: str) -> None:
     """Every view has a /tmp of its own, which stays with its tree, and a home that its user may write to."""
     os.makedirs(tree + _TMP, exist_ok=True)
     os.chmod(tree + _TMP, 0o1777)  # noqa: S103 - as everywhere
-    if not _is_usable("/root"):
-        os.makedirs(f"{tree}/root", exist_ok=True)
+    if not _is_usable(_HOME):
+        os.makedirs(tree + _HOME, exist_ok=True)
 
 
 def _is_dir(path: str) -> bool:

@@ -1,0 +1,109 @@
+"""Builders for the sandbox's tests: images and services in a line each, and a log that can be read.
+
+Runs on pytest's thread; what engines log arrives on theirs.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ipytilt.core.spec import Compose, ComposeProject, DockerBuild, Ignore, Image, Resource
+from ipytilt.core.steps import Apply, BuildImage, Built, Container
+from ipytilt.engines.base import Work
+from ipytilt.engines.sandbox import SandboxEngine
+
+
+class Listening:
+    """A `Work` and the lines it got."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.work = Work(self.log)
+
+    def log(self, text: str, level: str) -> None:
+        self.lines += text.splitlines()
+
+    @property
+    def text(self) -> str:
+        return "\n".join(self.lines)
+
+
+def write(folder: Path, files: Mapping[str, str]) -> Path:
+    """Write files below a folder; returns it."""
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def docker_image(
+    context: Path | str,
+    dockerfile: str,
+    *,
+    ref: str = "web",
+    args: tuple[str, ...] = (),
+    target: str = "",
+    ignores: tuple[Ignore, ...] = (),
+) -> Image:
+    """An image of a `docker_build`."""
+    build = DockerBuild(str(context), dockerfile, "/project/Dockerfile", args=args, target=target)
+    return Image(ref, build, context_ignores=ignores)
+
+
+def service(directory: Path | str, config: Mapping[str, Any], *, name: str = "web", image: str = "") -> Resource:
+    """A resource of a Compose service; `image` names the image built for it."""
+    project = ComposeProject("test", (f"{directory}/docker-compose.yml",), str(directory))
+    return Resource(name, Compose(project, name, image_built=image, config=json.dumps(config)))
+
+
+class Running:
+    """What a test does with one engine."""
+
+    def __init__(self, engine: SandboxEngine, folder: Path) -> None:
+        self.engine = engine
+        self.folder = folder
+        self.heard = Listening()
+        self.at_end: list[Callable[[], None]] = []
+
+    def close(self) -> None:
+        """What every test ends with."""
+        for stop in self.at_end:
+            stop()
+        self.engine.close()
+
+    def build(self, dockerfile: str, **options: Any) -> Built:
+        bases = options.pop("bases", ())
+        image = docker_image(options.pop("context", self.folder), dockerfile, **options)
+        return self.engine.build(BuildImage(image, bases), self.heard.work)
+
+    def up(self, config: Mapping[str, Any], built: Built | None = None, **options: Any) -> Container:
+        """Apply a service; the container."""
+        recreate = options.pop("recreate", False)
+        resource = service(self.folder, config, image=built.ref if built else "", **options)
+        images = (built,) if built else ()
+        (container,) = self.engine.apply(Apply(resource, images, recreate=recreate), self.heard.work).containers
+        return container
+
+    def run(self, dockerfile: str, config: Mapping[str, Any] | None = None, **options: Any) -> Container:
+        """Build and apply."""
+        return self.up(config or {}, self.build(dockerfile, **options))
+
+    def exec(self, container: Container, *argv: str) -> tuple[int, str]:
+        """Run a command; exit code and output."""
+        listening = Listening()
+        return self.engine.exec(container, argv, listening.work), listening.text
+
+    def read(self, container: Container, path: str) -> str:
+        """A file as the container sees it."""
+        return (self.engine.container_root(container) / path.lstrip("/")).read_text()
+
+
+def free_port() -> int:
+    """A port nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return int(server.getsockname()[1])
