@@ -12,8 +12,7 @@ demo:  ## JupyterLab on the quickstart notebook; Ctrl-C ends it
 test:  ## everything: lint, types, contracts, tests with real Docker, Compose and a browser
 	@$(BOOTSTRAP) dev test
 	-@$(VENV) -m tools.rig install
-	@$(VENV) -m tools.lint
-	@exec $(VENV) -m pytest $(ARGS)
+	@$(VENV) -m tools.lint; lint=$$?; $(VENV) -m pytest $(ARGS) && exit $$lint
 
 bench:  ## the figures, each beside its floor
 	@$(BOOTSTRAP) dev test
