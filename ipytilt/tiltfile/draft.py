@@ -186,6 +186,8 @@ class Draft:
 
     def add_image(self, image: ImageDraft) -> None:
         """Declare an image build; `Wrong` if the same reference has one."""
-        if any(str(other.reference) == str(image.reference) for other in self.images):
-            raise Wrong(f'Image for ref "{image.key}" has already been defined')
+        for other in self.images:
+            if other.reference == image.reference:
+                place = f" ({other.origin})" if other.origin.file != image.origin.file else ""
+                raise Wrong(f'Image for ref "{image.key}" has already been defined{place}')
         self.images.append(image)

@@ -6,6 +6,7 @@ are absolute and clean. One host serves one evaluation at a time; `reads` grows 
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import sys
@@ -134,7 +135,7 @@ class DiskHost(Recorder):
         """Content of a file."""
         if record and not os.path.isdir(path):
             self.record(path)
-        with open(path, "rb") as file:
+        with open(_possible(path), "rb") as file:
             return file.read()
 
     def exists(self, path: str) -> bool:
@@ -148,7 +149,7 @@ class DiskHost(Recorder):
     def files(self, path: str, *, recursive: bool) -> Iterator[str]:
         """What is in a directory and is no directory; links to directories are not followed."""
         try:
-            entries = sorted(os.scandir(path), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(_possible(path)), key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
             return
         for entry in entries:
@@ -159,7 +160,7 @@ class DiskHost(Recorder):
 
     def real(self, path: str) -> str:
         """The path with links resolved."""
-        return os.path.realpath(path, strict=True)
+        return os.path.realpath(_possible(path), strict=True)
 
     def run(
         self,
@@ -177,7 +178,7 @@ class DiskHost(Recorder):
             argv,
             cwd=cwd,
             env={**self.environ, **(env or {})},
-            stdin=stdin.encode(),
+            stdin=stdin.encode("utf-8", "surrogateescape"),
             on_line=_each(on_line) if on_line else None,
             on_data=lambda stream, data: output[stream].extend(data),
             merge=False,
@@ -208,10 +209,18 @@ class DiskHost(Recorder):
         """A file in the user's temporary folder, named after its content."""
         folder = os.path.join(tempfile.gettempdir(), f"ipytilt-{os.getuid()}")
         os.makedirs(folder, mode=0o700, exist_ok=True)
-        path = os.path.join(folder, hashlib.sha256(text.encode()).hexdigest()[:20] + suffix)
-        with open(path, "w", encoding="utf-8") as file:
-            file.write(text)
+        data = text.encode("utf-8", "surrogateescape")
+        path = os.path.join(folder, hashlib.sha256(data).hexdigest()[:20] + suffix)
+        with open(path, "wb") as file:
+            file.write(data)
         return path
+
+
+def _possible(path: str) -> str:
+    """The path, or the OSError Python should raise for one no system can hold."""
+    if "\0" in path:
+        raise OSError(errno.EINVAL, "invalid argument", path)
+    return path
 
 
 def _each(on_line: Line) -> processes.OnLine:

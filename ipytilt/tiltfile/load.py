@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipytilt.core.events import Source
-from ipytilt.core.spec import Ignore, Spec
+from ipytilt.core.spec import Ignore, Origin, Spec
 from ipytilt.errors import Cancelled, TiltfileError
 from ipytilt.starlark import Cancelled as EvaluationCancelled
 from ipytilt.starlark import EvalError, Module, Position, StarlarkError, StarlarkSyntaxError, Thread, check
@@ -117,6 +117,7 @@ class _Run:
 
     def _execute(self, text: str, name: str, module: Module) -> None:
         self.texts[name] = text
+        _check_utf8(text, name)
         predeclared = {*self._predeclared, "__file__", "__name__"}
         module.execute(check(text, name, globals=module.globals, predeclared=predeclared), self._thread)
 
@@ -171,6 +172,16 @@ class _Run:
             excerpt=_excerpt(self.texts.get(file, ""), line, column),
             hint=root.hint if isinstance(root, Wrong) else "",
         )
+
+
+def _check_utf8(text: str, name: str) -> None:
+    """`Wrong` if the text has bytes that are no UTF-8, which reading keeps as lone surrogates."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        line = text.count("\n", 0, error.start) + 1
+        column = error.start - text.rfind("\n", 0, error.start)
+        raise Wrong("invalid UTF-8 encoding", origin=Origin(name, line, column)) from None
 
 
 def _again(error: Exception) -> EvalError:

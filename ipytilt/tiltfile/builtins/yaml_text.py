@@ -186,8 +186,7 @@ def _dumper() -> Any:
             return True
 
     def text(dumper: Any, value: str) -> Any:
-        style = "|" if "\n" in value and not value.startswith((" ", "\n")) else None
-        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style or _quotes(value))
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=_style(value))
 
     Dumper.add_representer(str, text)
     return Dumper
@@ -196,7 +195,11 @@ def _dumper() -> Any:
 _DATE = re.compile(r"\d{4}-\d\d?-\d\d?")
 
 
-def _quotes(value: str) -> str | None:
-    """Double quotes, as Go writes them, where a plain scalar would be read as something else."""
+def _style(value: str) -> str | None:
+    """Double quotes where a plain scalar would be read as something else, a block for several lines, else plain."""
+    if not value.replace("\n", "").isprintable():
+        return '"'
+    if "\n" in value:
+        return '"' if value.startswith((" ", "\n")) else "|"
     plain = bool(_NULL.match(value) or _INT.match(value) or _FLOAT.match(value) or _DATE.match(value))
     return '"' if plain or value in KUBERNETES.true | KUBERNETES.false else None
