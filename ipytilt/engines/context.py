@@ -3,8 +3,8 @@
 Reads the disk on the caller's thread, keeps nothing. Every engine that copies files goes through here, so that one
 walk and one set of rules decide what is in a context and what is in an update.
 
-Entries belong to root by number and to nobody by name, keep permission bits, modification time and symlinks; sockets,
-pipes and devices are left out. GNU format, because busybox cuts the long names of pax archives.
+Entries belong to an owner by number (root, if nothing else is said) and keep permission bits, modification time and
+symlinks; sockets, pipes and devices are left out. GNU format, because busybox cuts the long names of pax archives.
 """
 
 from __future__ import annotations
@@ -41,11 +41,12 @@ class Found(NamedTuple):
 
 
 class Archive:
-    """A tar archive of known size that is read while it is sent; iterate once.
+    """A tar archive of known size whose big files are read while it is sent.
 
     Attributes:
         size: bytes that iterating yields, whatever happens to the files meanwhile.
         names: absolute names of the entries, directories with a trailing slash.
+        owner: user and group id of all entries; may be set until the archive is iterated.
         torn: after iterating, local paths that shrank or vanished: the rest of their content is zeros.
     """
 
@@ -53,8 +54,9 @@ class Archive:
         """`in_memory`: bytes of file content to read when a file is added; beyond it files are read when sent."""
         self.size = 2 * tarfile.BLOCKSIZE
         self.names: list[str] = []
+        self.owner = (0, 0)
         self.torn: list[str] = []
-        self._entries: list[tuple[bytes, bytes | None, str, int]] = []
+        self._entries: list[tuple[tarfile.TarInfo, bytes | None, str]] = []
         self._free = in_memory
 
     def add(self, name: str, path: str, *, status: os.stat_result) -> None:
@@ -81,19 +83,19 @@ class Archive:
         self._append(info, data, "")
 
     def __iter__(self) -> Iterator[bytes]:
-        for header, content, path, size in self._entries:
-            yield header
+        for info, content, path in self._entries:
+            info.uid, info.gid = self.owner
+            yield _header(info)
             if content is None:
-                yield from self._streamed(path, size)
+                yield from self._streamed(path, info.size)
             elif content:
                 yield content
-            yield bytes(-size % tarfile.BLOCKSIZE)
+            yield bytes(-info.size % tarfile.BLOCKSIZE)
         yield bytes(2 * tarfile.BLOCKSIZE)
 
     def _append(self, info: tarfile.TarInfo, content: bytes | None, path: str) -> None:
-        header = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
-        self._entries.append((header, content, path, info.size))
-        self.size += len(header) + info.size + -info.size % tarfile.BLOCKSIZE
+        self._entries.append((info, content, path))
+        self.size += len(_header(info)) + info.size + -info.size % tarfile.BLOCKSIZE
         self.names.append(f"/{info.name}/" if info.isdir() else f"/{info.name}")
 
     def _content(self, path: str, size: int) -> bytes | None:
@@ -174,12 +176,12 @@ def sync_archive(copies: Sequence[Copy], *, engine: str) -> tuple[Archive, tuple
     """
     archive = Archive(in_memory=_IN_MEMORY_LIMIT)
     removals = []
-    for target, local in {posixpath.normpath(copy.container): copy.local for copy in copies}.items():
+    for target, local in {_clean(copy.container): copy.local for copy in copies}.items():
         try:
             with readable(engine):
-                _add_tree(archive, target.strip("/"), local)
+                _add_tree(archive, target[1:], local)
         except FileNotFoundError:
-            if not target.strip("/."):
+            if target == "/":
                 problem = f"{local} is gone, and as it is synced to {target}, all of the container would be removed"
                 raise Rejected(problem, engine=engine, hint="sync to a directory of its own") from None
             removals.append(target)
@@ -210,6 +212,14 @@ def _add_tree(archive: Archive, name: str, local: str) -> None:
         if not found.is_directory or not _listed(found.path):
             with suppress(FileNotFoundError):
                 archive.add(posixpath.join(name, found.name), found.path, status=found.status)
+
+
+def _header(info: tarfile.TarInfo) -> bytes:
+    return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def _clean(container_path: str) -> str:
+    return "/" + posixpath.normpath(container_path).lstrip("/")
 
 
 def _listed(directory: str) -> list[str]:

@@ -33,6 +33,7 @@ _DOCKERFILE = ".ipytilt.Dockerfile"
 _RAWJSON_SINCE = (0, 13)
 _CHATTER = (" ---> ", "Removing intermediate container")
 _STEP = re.compile(r"Step (\d+)/\d+ : ")
+_NO_IMAGE = re.compile(r"dial tcp|pull access denied|manifest unknown|failed to resolve source metadata")
 _SHOWN_LINES = 20
 
 
@@ -160,9 +161,9 @@ class DockerBuilder:
             if "error" in message:
                 lines = "".join(said).splitlines()[-_SHOWN_LINES:]
                 last = "\n".join(line for line in lines if not line.startswith(_CHATTER))
-                instructions = parse_dockerfile(text)
-                line = instructions[step - 1].line if 0 < step <= len(instructions) else 0
-                raise _rejected(image, build, f"{message['error']}\n{last}".rstrip(), line=line)
+                failed = parse_dockerfile(text)[step - 1 : step]  # nothing, if it is one of our labels
+                why = "".join(f"{one}: " for one in failed if one.word == "FROM") + message["error"]
+                raise _rejected(image, build, f"{why}\n{last}".rstrip(), line=failed[0].line if failed else 0)
             stream = message.get("stream", "")
             if found := _STEP.match(stream):
                 step = int(found[1])
@@ -178,7 +179,8 @@ class DockerBuilder:
 def _rejected(image: Image, build: DockerBuild, message: str, *, line: int) -> Rejected:
     place = build.dockerfile_path or (str(image.origin) and f"{image.origin} (dockerfile_contents)")
     where = f"{place}:{line}" if line and place else place
-    return Rejected(message, engine=ENGINE, doing=f"building image {image.ref}", where=where)
+    hint = "check the name of the image, and that its registry can be reached" if _NO_IMAGE.search(message) else ""
+    return Rejected(message, engine=ENGINE, doing=f"building image {image.ref}", where=where, hint=hint)
 
 
 def _line_of(step: str, text: str) -> int:

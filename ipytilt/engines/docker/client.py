@@ -93,7 +93,9 @@ class Daemon:
     def _client(self, timeout: float | None) -> Any:
         import docker
 
-        return docker.APIClient(version=self.api_version, timeout=timeout, **_settings(self.environ))
+        settings = _settings(self.environ)
+        _knock(settings)
+        return docker.APIClient(version=self.api_version, timeout=timeout, **settings)
 
     def _open(self, method: str, path: str, **request: Any) -> Connection:
         with translated(""):
@@ -241,10 +243,20 @@ def _candidates(environ: Mapping[str, str]) -> Sequence[str]:
 def _reached(environ: Mapping[str, str]) -> Daemon:
     import docker
 
-    with translated(""), docker.from_env(environment=environ).api as api:
-        said = api.version()
-        components = [component.get("Name", "") for component in said.get("Components") or ()]
-        return Daemon(environ, said["Version"], api.api_version, is_podman="Podman Engine" in components)
+    with translated(""):
+        _knock(_settings(environ))
+        with docker.from_env(environment=environ).api as api:
+            said = api.version()
+            components = [component.get("Name", "") for component in said.get("Components") or ()]
+            return Daemon(environ, said["Version"], api.api_version, is_podman="Podman Engine" in components)
+
+
+def _knock(settings: Mapping[str, Any]) -> None:
+    """Raise OSError if a Unix socket does not answer; the SDK would leave a socket open in that case."""
+    kind, _, path = str(settings.get("base_url", "unix:///var/run/docker.sock")).partition("://")
+    if kind in {"unix", "http+unix"}:
+        with socket.socket(socket.AF_UNIX) as knocking:
+            knocking.connect(path)
 
 
 def _settings(environ: Mapping[str, str]) -> dict[str, Any]:

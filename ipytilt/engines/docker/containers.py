@@ -61,9 +61,16 @@ class DockerContainers:
             return False
 
     def unpack(self, container_id: str, archive: Archive) -> None:
-        """See `sessions.Transport`. The SDK's own `put_archive` would make everything root's."""
-        params = {"path": "/", "copyUIDGID": "true"}
-        with self._daemon.api("copying files") as api:
+        """See `sessions.Transport`.
+
+        The SDK's own `put_archive` would make everything root's. Ids are written into the archive, because many
+        daemons refuse to look up a number that has no entry in a user database.
+        """
+        with self._daemon.api("copying files", timeout=_SEND_SECONDS) as api:
+            user, _, group = api.inspect_container(container_id)["Config"]["User"].partition(":")
+            if user.isdecimal() and (group.isdecimal() or not group):
+                archive.owner = (int(user), int(group or 0))
+            params = {"path": "/", "copyUIDGID": str(bool(user) and not user.isdecimal()).lower()}
             url = f"{api.base_url}/v{api.api_version}/containers/{quote(container_id)}/archive"
             response = api.put(url, params=params, data=iter(archive), timeout=_SEND_SECONDS)
             api._raise_for_status(response)  # noqa: SLF001 - the SDK's own errors, as from its other calls

@@ -58,10 +58,10 @@ class CustomBuilding:
             return tag_by_content(self._daemon, self._step.image, self._expected.familiar)
         except Rejected as problem:
             hint = (
-                f"the command must tag the image as $EXPECTED_REF ({self._expected.familiar}); "
+                "the command must tag its image as $EXPECTED_REF; "
                 "if the image is not meant to be in the local store, say skips_local_docker=True"
             )
-            raise self._failed(problem.message, hint=hint) from problem
+            raise self._failed(f"there is no image {self._expected.familiar}", hint=hint) from problem
 
     def _run(self) -> None:
         command = self._build.command
