@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
@@ -77,17 +77,6 @@ def container_path(local_source: str, target: str, *, path: str, source_is_file:
     if source_is_file:
         return posixpath.join(target, posixpath.basename(local_source)) if target.endswith("/") else target
     return posixpath.normpath(posixpath.join(target, posixpath.relpath(path, local_source)))
-
-
-def map_path(path: str, syncs: Iterable[tuple[str, str]], *, files: Collection[str] = ()) -> str | None:
-    """The container path of `path` by the first of `syncs` (local source, target) it lies under; None without one.
-
-    `files` names the sources that are plain files.
-    """
-    for source, target in syncs:
-        if is_below(path, source):
-            return container_path(source, target, path=path, source_is_file=source in files)
-    return None
 
 
 # ---------------------------------------------------------------------------------------------- writing patterns

@@ -251,6 +251,7 @@ class InotifyTree(PolledTree):
         replaced = self._numbers.get(directory, number)
         if replaced != number:
             self._directories.pop(replaced, None)
+            self._kernel.remove(replaced)
         self._directories[number] = directory
         self._numbers[directory] = number
 

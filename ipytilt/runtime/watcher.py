@@ -62,7 +62,8 @@ class Watcher:
 
     Args:
         post: called with the name of a watch, the sorted paths that changed since the last call, and the time (seconds
-            since the epoch); never two calls at once.
+            since the epoch); never two calls at once. Paths are where to look, what they are now is on the disk: one
+            that is gone took everything below along, and a directory may be another one than before.
         problem: called with the name of a watch and what keeps it from noticing (all) changes at once; with "" when
             that is over. From any of the watcher's threads.
         pace: how long changes rest before they are posted.

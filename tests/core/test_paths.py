@@ -15,7 +15,6 @@ from ipytilt.core.paths import (
     Matcher,
     container_path,
     is_below,
-    map_path,
     only_patterns,
     parse_ignore_file,
 )
@@ -277,7 +276,7 @@ def test_not_below(path: str, parent: str) -> None:
 @pytest.mark.parametrize(
     "source, target, path, expected",
     [
-        pytest.param("/p/src", "/app", "/p/src/a/b.py", "/app/a/b.py", id="the tree is mirrored"),
+        pytest.param("/p/src", "/app", "/p/src/a/b.py", "/app/a/b.py", id="case 33: the tree is mirrored"),
         pytest.param("/p/src", "/app/", "/p/src/a/b.py", "/app/a/b.py", id="a trailing slash means nothing"),
         pytest.param("/p/src/", "/app", "/p/src/a", "/app/a", id="on either side"),
         pytest.param("/p/src", "/app/", "/p/src", "/app", id="the directory itself"),
@@ -297,18 +296,3 @@ def test_container_path_below_a_directory(source: str, target: str, path: str, e
 )
 def test_container_path_of_a_file(target: str, expected: str) -> None:
     assert container_path("/p/s1/f", target, path="/p/s1/f", source_is_file=True) == expected
-
-
-@pytest.mark.parametrize(
-    "path, expected",
-    [
-        pytest.param("/p/s1/child/f", "/d1/child/f", id="case 33: copied"),
-        pytest.param("/p/s2/gone", "/n/d2/gone", id="case 33: removed"),
-        pytest.param("/p/other/f", None, id="case 36: no mapping"),
-        pytest.param("/p/s1/web/x", "/d1/web/x", id="case 37: the first sync wins"),
-        pytest.param("/p/one.txt", "/d1/one.txt", id="a single file"),
-    ],
-)
-def test_map_path(path: str, expected: str | None) -> None:
-    syncs = [("/p/s1", "/d1"), ("/p/s2", "/n/d2"), ("/p/s1/web", "/srv"), ("/p/one.txt", "/d1/")]
-    assert map_path(path, syncs, files={"/p/one.txt"}) == expected
