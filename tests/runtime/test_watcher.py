@@ -56,6 +56,17 @@ def test_case_2_a_file_written_all_the_time_is_reported_at_the_cap(root: Path) -
     eye.watcher.stop()
 
 
+def test_flush_posts_what_has_not_rested(root: Path) -> None:
+    eye = Eye(Pace(lone=60, burst=60, storm=60, cap=60))
+    eye.on(root)
+    a = write(root / "a.py")
+    assert eye.watcher.flush(WITHIN)
+    assert eye.posts == [("w", (str(a),))]
+    assert eye.watcher.flush(WITHIN)
+    assert len(eye.posts) == 1
+    eye.watcher.stop()
+
+
 def test_case_19_a_file_root_survives_a_save_by_rename(eye: Eye, root: Path) -> None:
     dep = write(root / "dep.txt")
     other = root / "other"
