@@ -48,20 +48,21 @@ def library_value(function: Any, receiver: Any = MISSING) -> Builtin:
     return Builtin(LIBRARY[function.__code__].name, run, doc=function.__doc__ or "", receiver=receiver)
 
 
+def find_attribute(value: Any, name: str) -> Any:
+    """`value.name`, or MISSING."""
+    if isinstance(value, Value):
+        return value.attr(name)
+    found = METHODS.get(type(value), {}).get(name)
+    return MISSING if found is None else library_value(found, value)
+
+
 def attribute(value: Any, name: str) -> Any:
     """`value.name`."""
-    found = METHODS.get(type(value), {}).get(name)
-    if found is not None:
-        return library_value(found, value)
-    found = value.attr(name) if isinstance(value, Value) else MISSING
+    found = find_attribute(value, name)
     if found is MISSING:
-        raise _no_attribute(value, name)
+        hint = did_you_mean(name, attribute_names(value), ".{}")
+        raise EvalError(f"{type_name(value)} has no .{name} field or method{hint}")
     return found
-
-
-def _no_attribute(value: Any, name: str) -> EvalError:
-    hint = did_you_mean(name, attribute_names(value), ".{}")
-    return EvalError(f"{type_name(value)} has no .{name} field or method{hint}")
 
 
 def attribute_names(value: Any) -> list[str]:
@@ -78,7 +79,7 @@ def set_attribute(value: Any, target: Any, name: str) -> None:
 
 def did_you_mean(name: str, candidates: Sequence[str], form: str = "{}") -> str:
     """The hint appended to an error about a name that is not known, or nothing."""
-    near = get_close_matches(name, candidates, n=1, cutoff=0.7)
+    near = get_close_matches(name, candidates, n=1, cutoff=0.6)
     return f" (did you mean {form.format(near[0])}?)" if near else ""
 
 
@@ -163,7 +164,7 @@ def misfit(function: Any, given: int, keywords: Sequence[str]) -> str | None:
         )
     name = library.name
     if surplus or (missing and missing[0] not in names):
-        return f"{name}: got {_count(given, 'argument')}, want {_wanted(positional)}"
+        return f"{name}: got {_count(given, 'argument')}, want {_wanted(positional, given)}"
     if unknown and not names:
         return f"{name}: unexpected keyword arguments"
     if unknown:
@@ -200,11 +201,11 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
-def _wanted(positional: list[inspect.Parameter]) -> str:
+def _wanted(positional: list[inspect.Parameter], given: int) -> str:
     required = sum(p.default is p.empty for p in positional)
     if required == len(positional):
         return str(required)
-    return f"at most {len(positional)}"
+    return f"at least {required}" if given < required else f"at most {len(positional)}"
 
 
 def mistyped(code: CodeType, values: dict[str, Any]) -> str | None:

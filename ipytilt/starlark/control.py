@@ -70,10 +70,10 @@ def check_items(count: int) -> None:
         raise EvalError(f"excessive size: {count} elements (at most {MAX_ITEMS})")
 
 
-def check_text(size: int) -> None:
-    """Refuse a string of more than MAX_TEXT bytes."""
-    if size > MAX_TEXT:
-        raise EvalError(f"excessive size: string of {size} bytes (at most {MAX_TEXT})")
+def check_text(size: int, most: int = MAX_TEXT) -> None:
+    """Refuse a string of more than that many bytes."""
+    if size > most:
+        raise EvalError(f"excessive size: string of {size} bytes (at most {most})")
 
 
 def check_int(value: int) -> int:

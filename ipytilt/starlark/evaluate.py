@@ -28,6 +28,7 @@ from ipytilt.starlark.values import MISSING, Builtin, Dict, List, equal, freeze
 _COMPREHENSIONS = {"<listcomp>", "<dictcomp>"}  # frames of their own before Python 3.12
 _QUOTED = re.compile(r"'([^']*)'")
 _SLACK = 100  # Python frames that helpers take on top of the deepest Starlark call
+_CALLERS = {calls.call.__code__, calls.invoke.__code__, calls.invoke_named.__code__}
 _HOST_CALL = Builtin.__call__.__code__
 
 
@@ -45,8 +46,8 @@ class Thread:
     """One evaluation: the host's hooks, the limits, and the way for host builtins to look at the stack.
 
     `load(path, thread)` returns a Module (or a mapping of exported names). `print(text)` gets each line printed.
-    `cancelled()` is asked every thousand steps or so; once true, evaluation ends in Cancelled. `max_depth` is how many
-    nested calls are possible at least. Not for use by two OS threads at once.
+    `cancelled()` is asked every thousand steps or so; once true, evaluation ends in Cancelled. `max_depth` bounds
+    nested calls: a plain call counts one, a call through `*args`, a comprehension or a builtin up to three. Not for use by two OS threads at once.
     """
 
     def __init__(
@@ -221,18 +222,17 @@ def _explain(error: Exception, max_depth: int) -> EvalError | None:
         trace.append((step.tb_frame, step.tb_lasti))
         step = step.tb_next
     frames = _frames(trace)
-    inner, offset = trace[-1]
-    name = ""
+    library, name = _library_frame(trace), ""
     if isinstance(error, EvalError):
         failure = error
-        if not failure.stack and frames and frames[-1].position is None and trace_is_library(trace):
-            name = frames[-1].name
+        if library and not failure.stack:
+            name = calls.LIBRARY[library.f_code].name
     elif isinstance(error, RecursionError):
         failure = EvalError(f"stack overflow: calls are nested too deeply (about {max_depth} levels)")
     elif isinstance(error, MemoryError):
         failure = EvalError("out of memory")
     else:
-        message, name = _message(error, inner, offset)
+        message, name = _message(error, library, *trace[-1])
         if message is None:
             return None
         failure = EvalError(message)
@@ -244,36 +244,36 @@ def _explain(error: Exception, max_depth: int) -> EvalError | None:
     return failure
 
 
-def trace_is_library(trace: list[tuple[FrameType, int]]) -> bool:
-    """Whether the innermost builtin is the library's own, whose errors get its name in front."""
+def _library_frame(trace: list[tuple[FrameType, int]]) -> FrameType | None:
+    """The innermost builtin called by the program, if it is the library's own."""
+    found = None
     for frame, _ in reversed(trace):
-        if frame.f_code in calls.LIBRARY:
-            return True
         if ".module" in frame.f_globals or frame.f_code is _HOST_CALL:
-            return False
-    return False
+            break
+        if frame.f_code in calls.LIBRARY:
+            found = frame
+    return found
 
 
-def _message(error: Exception, frame: FrameType, offset: int) -> tuple[str | None, str]:
+def _message(error: Exception, library: FrameType | None, frame: FrameType, offset: int) -> tuple[str | None, str]:  # noqa: PLR0917
     """What is wrong in Starlark's words, and the builtin's name if one was called wrongly; None if it is our bug."""
     code = frame.f_code
-    if code in calls.LIBRARY:
-        return calls.mistyped(code, frame.f_locals), calls.LIBRARY[code].name
+    misfits = isinstance(error, TypeError) and code in _CALLERS
+    if library and not misfits:
+        return calls.mistyped(library.f_code, library.f_locals), calls.LIBRARY[library.f_code].name
     if isinstance(error, NameError) and ".module" in frame.f_globals:
         match = _QUOTED.search(str(error))
         kind = "local" if isinstance(error, UnboundLocalError) or "free variable" in str(error) else "global"
         return f"{kind} variable {match[1] if match else ''} referenced before assignment", ""
-    if not isinstance(error, TypeError):
-        return None, ""
-    if code in (calls.call.__code__, calls.invoke.__code__, calls.invoke_named.__code__):
+    if misfits:
         values = frame.f_locals
         is_method = code is not calls.call.__code__
         function = calls.METHODS[type(values["receiver"])][values["name"]] if is_method else values["function"]
-        library = calls.LIBRARY.get(getattr(function, "__code__", None))
-        skipped = library.skipped if library and not is_method else 0
+        known = calls.LIBRARY.get(getattr(function, "__code__", None))
+        skipped = known.skipped if known and not is_method else 0
         message = calls.misfit(function, len(values["args"]) - skipped, list(values.get("kwargs", ())))
-        return message, library.name if library else ""
-    if ".module" in frame.f_globals:
+        return message, known.name if known else ""
+    if isinstance(error, TypeError) and ".module" in frame.f_globals:
         return _direct_call(frame, offset)
     return None, ""
 

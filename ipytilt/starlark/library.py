@@ -19,6 +19,7 @@ from ipytilt.starlark.calls import (
     attribute,
     attribute_names,
     call,
+    find_attribute,
     iterable_argument,
     library_value,
     signature,
@@ -114,7 +115,9 @@ def dir_(x: Any, /) -> List:
 @universal
 def enumerate_(iterable: Any, start: int = 0, /) -> List:
     """Pairs of a running number and an element."""
-    return List(enumerate(iterable_argument(iterable), want_int(start)))
+    items = iterable_argument(iterable)
+    check_items(len(items))
+    return List(enumerate(items, want_int(start)))
 
 
 @universal
@@ -146,9 +149,7 @@ def getattr_(x: Any, name: str, default: Any = MISSING, /) -> Any:
     """A field or method by name; default if there is none."""
     if type(name) is not str:
         raise TypeError
-    if default is not MISSING and name not in attribute_names(x):
-        return default
-    return attribute(x, name)
+    return default if default is not MISSING and find_attribute(x, name) is MISSING else attribute(x, name)
 
 
 @universal
@@ -156,7 +157,7 @@ def hasattr_(x: Any, name: str, /) -> bool:
     """Whether a value has such a field or method."""
     if type(name) is not str:
         raise TypeError
-    return name in attribute_names(x)
+    return find_attribute(x, name) is not MISSING
 
 
 @universal
@@ -366,6 +367,6 @@ def universe_docs() -> dict[str, str]:
 
 
 def _doc(name: str, function: Any) -> str:
-    shown = str(signature(function)).replace("=MISSING", "=...")
-    shown = re.sub(r": [\w.| \[\],']+?(?=[,)=]| =)", "", shown).replace(", /", "")
+    shown = str(signature(function))
+    shown = re.sub(r": [\w.| \[\],']+?(?=[,)=]| =)", "", shown).replace(", /", "").replace(" = ", "=").replace("=MISSING", "=...")
     return f"{name}{shown} - {function.__doc__}"

@@ -77,7 +77,8 @@ def mul(left: Any, right: Any) -> Any:
     if kinds[0] is int:
         left, right, kinds = right, left, (kinds[1], kinds[0])
     if kinds[1] is int and kinds[0] in (str, bytes, tuple, List):
-        size, limit = (length(left), MAX_TEXT) if kinds[0] in (str, bytes) else (len(left), MAX_ITEMS)
+        size = length(left) if kinds[0] is str else len(left)
+        limit = MAX_TEXT if kinds[0] in (str, bytes) else MAX_ITEMS
         if size * right > limit:
             raise EvalError(f"excessive repeat ({size} * {right} elements)")
         return whole(left * right) if kinds[0] is str else kinds[0](left * right)

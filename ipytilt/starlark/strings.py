@@ -76,7 +76,7 @@ def _found(place: int) -> int:
 
 
 def _affixed(text: str, affix: Any, start: Any, end: Any, test: str) -> bool:
-    if type(affix) is str and start is None and end is None:
+    if type(affix) is str and start is None and end is None and (affix.isascii() or text.isascii()):
         return bool(getattr(text, test)(affix))
     affixes = affix if type(affix) is tuple else (affix,)
     for place, item in enumerate(affixes):

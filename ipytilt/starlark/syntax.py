@@ -9,6 +9,7 @@ Pure functions.
 from __future__ import annotations
 
 import ast
+import math
 import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
@@ -39,6 +40,7 @@ _ESCAPE = re.compile(
 )
 _PLAIN = dict(zip("abfnrtv\\'\"\n", "\a\b\f\n\r\t\v\\'\"", strict=False)) | {"\n": ""}
 _TAB = 8
+_MAX_DIGITS = 3_400  # of a literal; hexadecimal ones stay below control.MAX_INT
 _RESERVED = {"__builtins__", "__debug__"}  # names that Python treats specially
 
 
@@ -57,6 +59,10 @@ class Source:
         self.file = file
         self.text = text.replace("\r\n", "\n").replace("\r", "\n")
         self.starts = [0, *(match.end() for match in re.finditer("\n", self.text))]
+        try:
+            self.text.encode()
+        except UnicodeEncodeError as error:
+            raise self._unexpected(error.start) from None
         self.tokens: list[Token] = []
         self.bytes: dict[tuple[int, int], bytes] = {}  # the values of bytes literals, by place
         self._shifts: dict[int, int] = {}  # how far the rewriting moved a line's text to the right
@@ -132,8 +138,8 @@ class Source:
                 if after_string:
                     raise self.error("adjacent strings are not joined: use +", line, col)
                 piece = self._string(match, line, col)
-            elif kind == "number" and not _NUMBER.fullmatch(piece):
-                raise self.error(f"invalid number literal {piece}", line, col)
+            elif kind == "number":
+                self._check_number(piece, line, col)
             elif kind == "name" and piece in _RESERVED:
                 raise self.error(f"{piece} is a reserved name", line, col)
             depth += (piece in "([{") - (piece in ")]}")
@@ -143,6 +149,13 @@ class Source:
         if end != len(text):
             raise self._unexpected(end)
         return "".join(parts)
+
+    def _check_number(self, literal: str, line: int, col: int) -> None:
+        if not _NUMBER.fullmatch(literal):
+            raise self.error(f"invalid number literal {literal}", line, col)
+        is_float = not literal.isalnum() or ("e" in literal.lower() and literal[:2] not in ("0x", "0X"))
+        if len(literal) > _MAX_DIGITS or (is_float and math.isinf(float(literal))):
+            raise self.error("number literal too large", line, col)
 
     def _unexpected(self, offset: int) -> StarlarkSyntaxError:
         char = self.text[offset]

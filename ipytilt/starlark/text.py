@@ -19,6 +19,7 @@ from ipytilt.starlark.values import Dict, List, Set, Value, type_name
 
 _ESCAPES = {"\a": r"\a", "\b": r"\b", "\f": r"\f", "\n": r"\n", "\r": r"\r", "\t": r"\t", "\v": r"\v"}
 _ESCAPES |= {'"': r"\"", "\\": r"\\"}
+_MAX_SHOWN = 1 << 23  # bytes that showing a value may make; shared parts count each time
 _SPECIAL = re.compile(r'["\\\x00-\x1f\x7f]|[^\x00-\x7f]')
 _EXPONENT_FROM = 6  # the decimal exponent from which a float is shown with one
 
@@ -131,7 +132,7 @@ class _Writer:
 
     def add(self, part: str) -> None:
         self.size += len(part)
-        check_text(self.size)
+        check_text(self.size, _MAX_SHOWN)
         self.parts.append(part)
 
     def write(self, value: Any) -> None:
