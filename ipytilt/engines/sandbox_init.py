@@ -25,6 +25,7 @@ import signal
 import struct
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 _NEWNS, _NEWUSER, _NEWPID = 0x00020000, 0x10000000, 0x20000000
 _MS_RDONLY, _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC, _MS_SLAVE = 1, 2, 4, 8, 4096, 16384, 1 << 19
@@ -54,7 +55,9 @@ def main(argv: list[str]) -> int:
             case "start", (token, cwd):
                 _ignore_ends()
                 child = _fork(lambda: _start(token, pid=0, cwd=cwd, command=command))
-                return _exit_code(os.waitpid(child, 0)[1])
+                code = _exit_code(os.waitpid(child, 0)[1])
+                _end_others()
+                return code
     except OSError as error:
         print(f"sandbox: {error}", file=sys.stderr)  # noqa: T201 - a program of its own: this is its voice
     return _SETUP_FAILED
@@ -325,6 +328,26 @@ def _confine(writable: list[str]) -> None:
     machine = os.uname().machine
     if machine in _ARCHITECTURE:
         _refuse_calls(_UNTRANSLATED[machine], _ARCHITECTURE[machine])
+
+
+def _end_others() -> None:
+    """Kill what the same proot watches over: it ends only after all of them, and the command is over."""
+    mine = _tracer("self")
+    while others := [pid for pid in os.listdir("/proc") if pid.isdigit() and _tracer(pid) == mine != "0"]:
+        others.remove(str(os.getpid()))
+        for pid in others:
+            with suppress(ProcessLookupError):
+                os.kill(int(pid), signal.SIGKILL)
+        if not others:
+            return
+
+
+def _tracer(pid: str) -> str:
+    with suppress(OSError), open(f"/proc/{pid}/status", encoding="utf-8", errors="replace") as file:
+        fields = dict(line.split(":\t", 1) for line in file if ":\t" in line)
+        if not fields["State"].startswith(("Z", "X")):
+            return fields["TracerPid"].strip()
+    return ""
 
 
 def _allow(ruleset: int, path: str) -> None:

@@ -10,11 +10,14 @@ import pytest
 
 from ipytilt.engines import docker
 from ipytilt.engines.base import ContainerEngine
+from ipytilt.engines.sandbox import SandboxEngine
 from tests.engines.contract import CHECKS, Workspace
 from tools.rig import images
 
 CONNECT: Mapping[str, Callable[[Path], ContainerEngine]] = {
     "docker": lambda _: docker.connect(os.environ),
+    "sandbox": lambda folder: SandboxEngine(folder=str(folder), isolation="namespaces"),
+    "sandbox-proot": lambda folder: SandboxEngine(folder=str(folder), isolation="proot"),
 }
 _MARKS = {"docker": [pytest.mark.docker, pytest.mark.compose]}
 
