@@ -9,13 +9,14 @@ from __future__ import annotations
 import difflib
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any
 
 from ipytilt.core.spec import (
     Compose,
     ComposeBuild,
+    ComposeProject,
     Ignore,
     Image,
     Link,
@@ -53,7 +54,8 @@ def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
     """
     builds = Builds(draft.images)
     image_builds.attach_live_updates(draft, builds)
-    services = [_service(service, draft, builds) for service in draft.services]
+    names = {(service.project, service.service): service.name for service in draft.services}
+    services = [_service(service, draft.projects[service.project], names, builds) for service in draft.services]
     draft.warnings += _unused_images(draft, builds)
     if draft.registry and services:
         raise Wrong("default_registry is not supported with docker compose")
@@ -78,8 +80,10 @@ def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
 # ---------------------------------------------------------------------------------------------- compose
 
 
-def _service(service: ServiceDraft, draft: Draft, builds: Builds) -> _Made:
-    project = draft.projects[service.project]
+def _service(
+    service: ServiceDraft, project: ComposeProject, names: Mapping[tuple[str, str], str], builds: Builds
+) -> _Made:
+    """`names` are those of all resources made from services, by project and service."""
     used = image_builds.service_image(service)
     image = builds.find(used)
     if image is None and (context := build_section(service.config)):
@@ -97,7 +101,7 @@ def _service(service: ServiceDraft, draft: Draft, builds: Builds) -> _Made:
         word = "entrypoint" if image.entrypoint is not None else "container_args"
         raise Wrong(f"docker_build/custom_build.{word} not supported for Docker Compose resources", origin=image.origin)
     ports = published_ports(service.config)
-    named = {other.service: other.name for other in draft.services if other.project == service.project}
+    needed = [(service.project, name) for name in service.config.get("depends_on") or {}]
     inferred = [Link(f"http://localhost:{port}/") for port in ports] if service.infer_links else []
     return _Made(
         draft=service,
@@ -111,14 +115,13 @@ def _service(service: ServiceDraft, draft: Draft, builds: Builds) -> _Made:
             volumes=bind_sources(service.config),
         ),
         direct=(image.key,) if image else (),
-        images=_build_order(service.name, image.key, builds) if image else (),
+        images=_build_order(service.name, image, builds) if image else (),
         links=tuple(inferred),
-        deps=[named[name] for name in service.config.get("depends_on") or {} if name in named],
+        deps=[names[key] for key in needed if key in names],
     )
 
 
-def _build_order(resource: str, key: str, builds: Builds) -> tuple[str, ...]:
-    image = next(image for image in builds if image.key == key)
+def _build_order(resource: str, image: ImageDraft, builds: Builds) -> tuple[str, ...]:
     try:
         return tuple(part.key for part in builds.in_build_order(image))
     except Wrong as wrong:
@@ -288,8 +291,3 @@ def _enabled(draft: Draft, resources: Sequence[Resource], args: Sequence[str]) -
 def _closest(name: str, known: Mapping[str, Any]) -> str:
     similar = difflib.get_close_matches(name, known, n=1)
     return f"did you mean {similar[0]}?" if similar else ""
-
-
-def with_watched(spec: Spec, host: Host) -> Spec:
-    """The spec with everything the host has recorded by now."""
-    return replace(spec, config_files=host.reads)

@@ -74,10 +74,10 @@ def _shown(argv: tuple[str, ...]) -> str:
 
 @dataclass(slots=True)
 class ImageDraft:
-    """A declared image build.
+    """A declared image build; `key` is what it is called everywhere.
 
-    `watched` are its context or deps; `ignore` and `only` the patterns as written; `tiltfile` the file (or "") whose
-    code made the call. `build_args` feed the scan of the Dockerfile, `image_deps` are required.
+    `watched` are its context or deps; `ignore` and `only` the patterns as written; `image_deps` are required;
+    `dockerfile_path` and `volumes` are known for builds by Compose; `tiltfile` is the file (or "") that made the call.
     """
 
     reference: Reference
@@ -89,17 +89,15 @@ class ImageDraft:
     container_args: tuple[str, ...] | None = None
     match_in_env_vars: bool = False
     live_update: LiveUpdate | None = None
-    build_args: Mapping[str, str] = field(default_factory=dict)
     image_deps: tuple[Reference, ...] = ()
     dockerfile_path: str = ""
     volumes: tuple[str, ...] = ()
     tiltfile: str = ""
     origin: Origin = NOWHERE
+    key: str = field(init=False)
 
-    @property
-    def key(self) -> str:
-        """What the image is called everywhere."""
-        return self.reference.familiar
+    def __post_init__(self) -> None:
+        self.key = self.reference.familiar
 
 
 @dataclass(slots=True, kw_only=True)

@@ -97,7 +97,9 @@ class Builds:
 
 def _parsed_references(image: ImageDraft, build: DockerBuild) -> Iterator[Reference]:
     try:
-        found = dockerfile_references(build.dockerfile, image.build_args)
+        found = dockerfile_references(
+            build.dockerfile, {arg.partition("=")[0]: arg.partition("=")[2] for arg in build.args}
+        )
     except ValueError as error:
         raise Wrong(f'image "{image.key}": reading its Dockerfile: {error}', origin=image.origin) from None
     for text in found:
@@ -137,7 +139,7 @@ def attach_live_updates(draft: Draft, builds: Builds) -> None:
 def finished(image: ImageDraft, builds: Builds, host: Host) -> Image:
     """The image as it stands in the spec."""
     sets = tuple(_own_ignores(image, host))
-    quiet = [path for path in (image.dockerfile_path, *image.volumes) if path]
+    quiet = [path for path in (_dockerfile_path(image), *image.volumes) if path]
     build = image.build
     if isinstance(build, CustomBuild):
         build = replace(build, image_deps=builds.depends_on(image))
@@ -168,7 +170,11 @@ def _own_ignores(image: ImageDraft, host: Host) -> Iterator[Ignore]:
             yield Ignore(directory, image.ignore, image.origin)
         if image.only:
             yield Ignore(directory, only_patterns(image.only), image.origin)
-        yield from _dockerignore(directory, image.dockerfile_path, host)
+        yield from _dockerignore(directory, _dockerfile_path(image), host)
+
+
+def _dockerfile_path(image: ImageDraft) -> str:
+    return image.build.dockerfile_path if isinstance(image.build, DockerBuild) else image.dockerfile_path
 
 
 def git_folders(directories: Sequence[str], host: Host) -> Iterator[Ignore]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 from ipytilt.core.images import parse
@@ -66,68 +67,71 @@ def docker_build(
     platform: Text = "",
     extra_hosts: Strs = (),
 ) -> None:
-    """Build an image from a Dockerfile whenever a file of its context changes.
+    """Build an image from a Dockerfile whenever a file of its context changes and a resource uses it.
 
-    Nothing is built unless a resource uses the image. `dockerfile` defaults to `<context>/Dockerfile`;
-    `dockerfile_contents` gives the text itself. `ignore` and `only` narrow the context, `live_update` lists the steps
-    that update a running container instead of building anew. `entrypoint` and `container_args` replace the command of
-    deployed containers. The rest are options of `docker build`.
+    `dockerfile` defaults to `<context>/Dockerfile`; `dockerfile_contents` gives the text itself. `ignore` and `only`
+    narrow the context. `live_update` lists the steps that update a running container instead of building anew.
+    `entrypoint` and `container_args` replace the command of deployed containers. The rest are options of docker build.
     """
-    if dockerfile and dockerfile_contents is not None:
-        raise Wrong("Cannot specify both dockerfile and dockerfile_contents keyword arguments")
     if cache is not UNSET:
         ev.warn("docker_build(cache=...) is obsolete, and currently a no-op.")
+    _check(only, extra_tag)
+    path, text = _dockerfile(ev, context, dockerfile, dockerfile_contents)
+    image = ImageDraft(
+        reference=ref,
+        build=DockerBuild(
+            context=context,
+            dockerfile=text,
+            dockerfile_path=path,
+            args=tuple(sorted(f"{key}={value}" if value else key for key, value in build_args.items())),
+            target=target,
+            ssh=ssh,
+            secrets=secret,
+            network=network,
+            extra_tags=extra_tag,
+            cache_from=cache_from,
+            platform=platform or ev.host.environ.get("DOCKER_DEFAULT_PLATFORM", ""),
+            pull=pull,
+            extra_hosts=extra_hosts,
+        ),
+        watched=(context,),
+        ignore=ignore,
+        only=only,
+        entrypoint=entrypoint or None,
+        container_args=container_args,
+        match_in_env_vars=match_in_env_vars,
+        live_update=consume(ev, live_update),
+    )
+    _declare(ev, image)
+
+
+def _declare(ev: Eval, image: ImageDraft) -> None:
+    image.tiltfile, image.origin = ev.current.path, ev.origin()
+    ev.draft.add_image(image)
+
+
+def _dockerfile(ev: Eval, context: str, dockerfile: str | None, contents: str | None) -> tuple[str, str]:
+    """Path and text of the Dockerfile; no path if the text was given."""
+    if contents is not None:
+        if dockerfile:
+            raise Wrong("Cannot specify both dockerfile and dockerfile_contents keyword arguments")
+        return "", contents
+    path = dockerfile or join(context, "Dockerfile")
+    try:
+        return path, ev.host.read(path).decode(errors="replace")
+    except OSError as error:
+        raise Wrong(f"error reading dockerfile: {unreadable(path, error)}") from None
+
+
+def _check(only: Iterable[str], tags: Iterable[str]) -> None:
     for pattern in only:
         if "*" in pattern:
             raise Wrong(f"'only' does not support '*' file globs. Must be a real path: {pattern}")
-    for tag in extra_tag:
-        _valid_tag(tag)
-    path = ""
-    if dockerfile_contents is None:
-        path = dockerfile or join(context, "Dockerfile")
+    for tag in tags:
         try:
-            dockerfile_contents = ev.host.read(path).decode(errors="replace")
-        except OSError as error:
-            raise Wrong(f"error reading dockerfile: {unreadable(path, error)}") from None
-    build = DockerBuild(
-        context=context,
-        dockerfile=dockerfile_contents,
-        dockerfile_path=path,
-        args=tuple(sorted(f"{key}={value}" if value else key for key, value in build_args.items())),
-        target=target,
-        ssh=ssh,
-        secrets=secret,
-        network=network,
-        extra_tags=extra_tag,
-        cache_from=cache_from,
-        platform=platform or ev.host.environ.get("DOCKER_DEFAULT_PLATFORM", ""),
-        pull=pull,
-        extra_hosts=extra_hosts,
-    )
-    ev.draft.add_image(
-        ImageDraft(
-            reference=ref,
-            build=build,
-            watched=(context,),
-            ignore=ignore,
-            only=only,
-            entrypoint=entrypoint or None,
-            container_args=container_args,
-            match_in_env_vars=match_in_env_vars,
-            live_update=consume(ev, live_update),
-            build_args=build_args,
-            dockerfile_path=path,
-            tiltfile=ev.current.path,
-            origin=ev.origin(),
-        )
-    )
-
-
-def _valid_tag(tag: str) -> None:
-    try:
-        parse(tag)
-    except ValueError as error:
-        raise Wrong(f'Argument extra_tag="{tag}" not a valid image reference: {error}') from None
+            parse(tag)
+        except ValueError as error:
+            raise Wrong(f'Argument extra_tag="{tag}" not a valid image reference: {error}') from None
 
 
 @builtin("custom_build")
@@ -162,16 +166,16 @@ def custom_build(
         raise Wrong("Argument 2 (command) can't be empty")
     if tag and outputs_image_ref_to:
         raise Wrong("Cannot specify both tag= and outputs_image_ref_to=")
-    origin = ev.origin()
     build = CustomBuild(
-        command=Command(command, dir or ev.dir, env, origin),
+        command=Command(command, dir or ev.dir, env, ev.origin()),
         deps=deps,
         output_tag=tag,
         outputs_image_ref_to=outputs_image_ref_to or "",
         skips_local_docker=skips_local_docker,
         disable_push=disable_push,
     )
-    ev.draft.add_image(
+    _declare(
+        ev,
         ImageDraft(
             reference=ref,
             build=build,
@@ -182,9 +186,7 @@ def custom_build(
             match_in_env_vars=match_in_env_vars,
             live_update=consume(ev, live_update),
             image_deps=image_deps,
-            tiltfile=ev.current.path,
-            origin=origin,
-        )
+        ),
     )
     return CustomBuildValue(str(ref))
 

@@ -135,12 +135,7 @@ def local_resource(
     environment.
     """
     del cmd_bat, serve_cmd_bat
-    if not cmd and not serve_cmd:
-        raise Wrong("local_resource must have a cmd and/or a serve_cmd, but both were empty")
-    if dir is not UNSET and not cmd:
-        raise Wrong("'dir' specified but 'cmd' is empty. Did you mean to use 'serve_dir' instead?")
-    if serve_dir is not UNSET and not serve_cmd:
-        raise Wrong("'serve_dir' specified but 'serve_cmd' is empty. Did you mean to use 'dir' instead?")
+    _check_commands(cmd, serve_cmd, dir_given=dir is not UNSET, serve_dir_given=serve_dir is not UNSET)
     if readiness_probe and not serve_cmd:
         ev.warn(f"Ignoring readiness probe for local resource {name}: it has no serve_cmd")
         readiness_probe = None
@@ -169,6 +164,15 @@ def local_resource(
             probe=readiness_probe,
         )
     )
+
+
+def _check_commands(cmd: object, serve_cmd: object, *, dir_given: bool, serve_dir_given: bool) -> None:
+    if not cmd and not serve_cmd:
+        raise Wrong("local_resource must have a cmd and/or a serve_cmd, but both were empty")
+    if dir_given and not cmd:
+        raise Wrong("'dir' specified but 'cmd' is empty. Did you mean to use 'serve_dir' instead?")
+    if serve_dir_given and not serve_cmd:
+        raise Wrong("'serve_dir' specified but 'serve_cmd' is empty. Did you mean to use 'dir' instead?")
 
 
 @builtin("test", raw=True)
