@@ -11,7 +11,6 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
 
 from ipytilt.core.spec import (
     Compose,
@@ -28,7 +27,7 @@ from ipytilt.core.spec import (
 )
 from ipytilt.tiltfile import image_builds
 from ipytilt.tiltfile.compose_files import bind_sources, build_section, published_ports
-from ipytilt.tiltfile.draft import Draft, ImageDraft, LocalDraft, ResourceDraft, ServiceDraft, Wrong
+from ipytilt.tiltfile.draft import Draft, ImageDraft, LocalDraft, ResourceDraft, ServiceDraft, Wrong, did_you_mean
 from ipytilt.tiltfile.host import Host
 from ipytilt.tiltfile.image_builds import Builds
 
@@ -232,8 +231,7 @@ def _known_deps(part: _Made, known: set[str], draft: Draft) -> Iterator[str]:
         if dep in known:
             yield dep
             continue
-        similar = difflib.get_close_matches(dep, sorted(known - {name}), n=1)
-        hint = f" (did you mean {similar[0]}?)" if similar else ""
+        hint = did_you_mean(dep, sorted(known - {name}))
         draft.warnings.append(
             f"resource {name} specified a dependency on unknown resource {dep} - dependency ignored{hint}"
         )
@@ -271,10 +269,10 @@ def _enabled(draft: Draft, resources: Sequence[Resource], args: Sequence[str]) -
         return frozenset(by_name)
     unknown = [name for name in selected if name not in by_name]
     if unknown:
+        missing, existing = (", ".join(map(json.dumps, names)) for names in (unknown, by_name))
         raise Wrong(
-            f"You specified some resources that could not be found: {', '.join(map(json.dumps, unknown))}\n"
-            f"Is this a typo? Existing resources in Tiltfile: {', '.join(map(json.dumps, by_name))}",
-            hint=_closest(unknown[0], by_name),
+            f"You specified some resources that could not be found: {missing}\n"
+            f"Is this a typo? Existing resources in Tiltfile: {existing}{did_you_mean(unknown[0], by_name)}"
         )
     if not selected:
         return frozenset()
@@ -286,8 +284,3 @@ def _enabled(draft: Draft, resources: Sequence[Resource], args: Sequence[str]) -
             enabled.add(name)
             waiting += by_name[name].resource_deps
     return frozenset(enabled)
-
-
-def _closest(name: str, known: Mapping[str, Any]) -> str:
-    similar = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {similar[0]}?" if similar else ""

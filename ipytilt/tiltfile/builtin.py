@@ -23,7 +23,7 @@ from typing import Any
 
 from ipytilt.errors import Cancelled, TiltError
 from ipytilt.starlark import MISSING, Builtin, EvalError, Value, type_name
-from ipytilt.tiltfile.draft import Wrong
+from ipytilt.tiltfile.draft import Wrong, did_you_mean
 from ipytilt.tiltfile.evaluation import Eval
 
 
@@ -117,9 +117,7 @@ class Registered:
         for name, value in kwargs.items():
             known = self._by_name.get(name)
             if known is None:
-                near = nearest(name, self._by_name)
-                hint = f" (did you mean {near}?)" if near else ""
-                raise Wrong(f'{self.name}: unexpected keyword argument "{name}"{hint}')
+                raise Wrong(f'{self.name}: unexpected keyword argument "{name}"{did_you_mean(name, self._by_name)}')
             if name in bound:
                 raise Wrong(f'{self.name}: got multiple values for keyword argument "{name}"')
             bound[name] = self._convert(ev, known, value, shown=f'"{name}"')
@@ -169,31 +167,6 @@ def _kind(hint: Any) -> Kind:
         if part is not type(None):
             return _kind(part)
     raise TypeError(f"no word of the vocabulary: {hint!r}")
-
-
-def nearest(name: str, known: Mapping[str, Any] | Sequence[str]) -> str:
-    """The known name at most half of whose letters are mistyped, or ""; case and underscores do not count."""
-
-    def folded(text: str) -> str:
-        return text.replace("_", "").lower()
-
-    wanted = folded(name)
-    best, limit = "", (len(wanted) + 1) // 2
-    for candidate in known:
-        distance = _edits(wanted, folded(candidate))
-        if distance < limit:
-            best, limit = candidate, distance
-    return best
-
-
-def _edits(a: str, b: str) -> int:
-    """How many insertions, deletions and replacements lead from one word to the other."""
-    row = list(range(len(b) + 1))
-    for i, letter in enumerate(a, 1):
-        diagonal, row[0] = row[0], i
-        for j, other in enumerate(b, 1):
-            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, diagonal + (letter != other))
-    return row[-1]
 
 
 # ---------------------------------------------------------------------------------------------- the registry

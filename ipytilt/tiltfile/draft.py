@@ -5,7 +5,8 @@ Builtins fill it, `assemble` reads it. Parts that need no later decision are alr
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import difflib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +41,12 @@ class Wrong(Exception):
         self.message = message
         self.origin = origin
         self.hint = hint
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """What to append to a message about a name that is not known: the most similar one that is, or nothing."""
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
 
 
 @dataclass(frozen=True, slots=True)

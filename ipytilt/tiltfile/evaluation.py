@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipytilt.core.spec import Origin
-from ipytilt.processes import StartFailed
+from ipytilt.processes import StartFailed, describe
 from ipytilt.starlark import Thread
 from ipytilt.tiltfile.draft import Draft, Wrong
 from ipytilt.tiltfile.host import Host, Ran
@@ -111,21 +111,26 @@ class Eval:
         except OSError as error:
             raise Wrong(f"{doing}: {unreadable(path, error)}") from None
 
-    def run(self, argv: tuple[str, ...], *, cwd: str, env: Mapping[str, str] | None = None, stdin: str = "") -> Ran:
-        """Run a command quietly; `Wrong` if it cannot be started or fails."""
-        shown = argv[2] if argv[:2] == ("sh", "-c") else " ".join(argv)
+    def run(
+        self,
+        argv: tuple[str, ...],
+        *,
+        cwd: str,
+        env: Mapping[str, str] | None = None,
+        stdin: str = "",
+        quiet: bool = True,
+    ) -> Ran:
+        """Run a command, its output going to the log unless `quiet`; `Wrong` if it cannot be started or fails."""
+        shown = json.dumps(describe(argv), ensure_ascii=False)
+        on_line = None if quiet else lambda line: self.log(f" → {line}")
         try:
-            ran = self.host.run(argv, cwd=cwd, env=env, stdin=stdin, cancelled=self.cancelled)
+            ran = self.host.run(argv, cwd=cwd, env=env, stdin=stdin, on_line=on_line, cancelled=self.cancelled)
         except StartFailed as error:
-            raise Wrong(f"command {json.dumps(shown)} failed.\nerror: {error.message}") from None
+            raise Wrong(f"command {shown} failed.\nerror: {error.message}") from None
         if ran.code:
-            output = "".join(f"\n{name}: {text.rstrip()}" for name, text in _outputs(ran) if text.strip())
-            raise Wrong(f"command {json.dumps(shown)} failed.\nerror: exit status {ran.code}{output}")
+            output = f"\nstdout:\n{ran.stdout}\nstderr:\n{ran.stderr}" if quiet else ""
+            raise Wrong(f"command {shown} failed.\nerror: exit status {ran.code}{output}")
         return ran
-
-
-def _outputs(ran: Ran) -> tuple[tuple[str, str], ...]:
-    return (("stdout", ran.stdout), ("stderr", ran.stderr))
 
 
 def unreadable(path: str, error: OSError) -> str:

@@ -20,7 +20,7 @@ from ipytilt.starlark import EvalError, Module, Position, StarlarkError, Starlar
 from ipytilt.tiltfile.assemble import assemble
 from ipytilt.tiltfile.builtin import environment
 from ipytilt.tiltfile.draft import Wrong
-from ipytilt.tiltfile.evaluation import Eval, Exit, Running, unreadable
+from ipytilt.tiltfile.evaluation import Eval, Exit, Running
 from ipytilt.tiltfile.host import Host
 from ipytilt.tiltfile.image_builds import ignore_file
 from ipytilt.tiltfile.pathnames import basename, clean, dirname, join
@@ -111,7 +111,7 @@ class _Run:
             ev.draft.watch_ignores.append(ignored)
         # the sources share a namespace, so what differs between them is assigned like any other global
         self._execute(f"__file__ = {json.dumps(path or join(base, 'Tiltfile'), ensure_ascii=False)}\n", "", namespace)
-        text = self._read(path) if path else source.text or ""
+        text = ev.read(path, f"error reading file {path}") if path else source.text or ""
         with ev.running(Running(source.key, path, base)):
             self._execute(text, name, namespace)
 
@@ -120,12 +120,6 @@ class _Run:
         _check_utf8(text, name)
         predeclared = {*self._predeclared, "__file__", "__name__"}
         module.execute(check(text, name, globals=module.globals, predeclared=predeclared), self._thread)
-
-    def _read(self, path: str) -> str:
-        try:
-            return self.ev.host.read(path).decode("utf-8", "surrogateescape")
-        except OSError as error:
-            raise Wrong(f"error reading file {path}: {unreadable(path, error)}") from None
 
     def _module(self, path: str) -> Module:
         """The frozen module of a file, run now unless it has run before. Raises EvalError."""
@@ -143,7 +137,7 @@ class _Run:
         module = Module(path, {**self._predeclared, "__file__": path, "__name__": basename(path)})
         try:
             with ev.running(Running(ev.current.source, path, dirname(path))):
-                self._execute(self._read(path), path, module)
+                self._execute(ev.read(path, f"error reading file {path}"), path, module)
         except EvalError as error:
             self._files[path] = error
             raise

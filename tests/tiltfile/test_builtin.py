@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ipytilt.tiltfile.builtin import NOT_YET, environment, nearest, registered, unsupported
+from ipytilt.tiltfile.builtin import NOT_YET, environment, registered, unsupported
 from ipytilt.tiltfile.evaluation import Eval
 from tests.tiltfile.evaluated import host
 
@@ -117,11 +117,3 @@ def test_the_environment_holds_everything() -> None:
         "sys",
         *unsupported(),
     } <= names.keys()
-
-
-@pytest.mark.parametrize(
-    "wrong, right",
-    [("nam", "name"), ("resource_dep", "resource_deps"), ("Name", "name"), ("zzz", ""), ("autoinit", "auto_init")],
-)
-def test_nearest(wrong: str, right: str) -> None:
-    assert nearest(wrong, ["name", "resource_deps", "auto_init"]) == right

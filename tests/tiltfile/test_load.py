@@ -151,7 +151,7 @@ def test_assembly_errors_point_at_the_call() -> None:
 
 def test_unknown_names_offer_a_near_one() -> None:
     error = failing("local_resource('web', 'x')\nconfig.set_enabled_resources(['wed'])")
-    assert error.hint == "did you mean web?"
+    assert "(did you mean web?)" in error.message
     assert "undefined: local_resorce" in failing("local_resorce('a')").message
 
 

@@ -11,7 +11,7 @@ from ipytilt.core.spec import Command, CustomBuild, DockerBuild, Registry
 from ipytilt.tiltfile.builtin import Kind, builtin
 from ipytilt.tiltfile.builtins.live_update import consume
 from ipytilt.tiltfile.draft import ImageDraft, Wrong
-from ipytilt.tiltfile.evaluation import Eval, unreadable
+from ipytilt.tiltfile.evaluation import Eval
 from ipytilt.tiltfile.pathnames import join
 from ipytilt.tiltfile.values import Blob, CustomBuildValue
 from ipytilt.tiltfile.vocabulary import (
@@ -117,10 +117,7 @@ def _dockerfile(ev: Eval, context: str, dockerfile: str | None, contents: str | 
             raise Wrong("Cannot specify both dockerfile and dockerfile_contents keyword arguments")
         return "", contents
     path = dockerfile or join(context, "Dockerfile")
-    try:
-        return path, ev.host.read(path).decode(errors="replace")
-    except OSError as error:
-        raise Wrong(f"error reading dockerfile: {unreadable(path, error)}") from None
+    return path, ev.read(path, "error reading dockerfile")
 
 
 def _check(only: Iterable[str], tags: Iterable[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from ipytilt.core.spec import (
     TCPSocketAction,
     TriggerMode,
 )
-from ipytilt.processes import StartFailed, describe
+from ipytilt.processes import describe
 from ipytilt.starlark import Struct, type_name
 from ipytilt.tiltfile.builtin import Kind, Registered, builtin, constant
 from ipytilt.tiltfile.draft import LocalDraft, Wrong
@@ -64,20 +63,7 @@ def local(
     if not echo_off:
         ev.log(f"local: {shown}")
     before = len(ev.lines)
-    try:
-        ran = ev.host.run(
-            command,
-            cwd=dir or ev.dir,
-            env=env,
-            stdin=stdin,
-            on_line=None if quiet else lambda line: ev.log(f" → {line}"),
-            cancelled=ev.cancelled,
-        )
-    except StartFailed as error:
-        raise Wrong(f"command {json.dumps(shown)} failed.\nerror: {error.message}") from None
-    if ran.code:
-        kept = f"\nstdout:\n{ran.stdout}\nstderr:\n{ran.stderr}" if quiet else ""
-        raise Wrong(f"command {json.dumps(shown, ensure_ascii=False)} failed.\nerror: exit status {ran.code}{kept}")
+    ran = ev.run(command, cwd=dir or ev.dir, env=env, stdin=stdin, quiet=quiet)
     if len(ev.lines) == before and not quiet and not echo_off:
         ev.log(" → [no output]")
     return Blob(ran.stdout, f"local: {shown}")
