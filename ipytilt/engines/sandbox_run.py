@@ -35,6 +35,7 @@ _OWN_DIRECTORIES = frozenset({"dev", "proc", "sys", "tmp"})  # every view has it
 _HOME = "/root"
 _TMP = "/tmp"  # noqa: S108 - every view's own, in the usual place
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm"))
+_INIT_INSIDE = "/dev/ipytilt-init"  # the package itself may be where a view has something of its own
 _SHARED = ("/proc", "/sys", *_DEVICES)
 _DOCKER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy", "all_proxy")
@@ -113,8 +114,8 @@ class Isolation(Protocol):
         ...
 
 
-def _program(*words: str, command: Sequence[str]) -> list[str]:
-    return [sys.executable, "-I", "-S", sandbox_init.__file__, *words, "--", *command]
+def _program(*words: str, command: Sequence[str], file: str = sandbox_init.__file__) -> list[str]:
+    return [sys.executable, "-I", "-S", file, *words, "--", *command]
 
 
 def environment() -> dict[str, str]:
@@ -288,6 +289,7 @@ class Proot:
             Path(marker).touch()
         own_tmp(view.tree)
         os.makedirs(f"{view.tree}/dev", exist_ok=True)
+        Path(view.tree + _INIT_INSIDE).touch()
         for name, target in (("fd", ""), ("stdin", "/0"), ("stdout", "/1"), ("stderr", "/2")):
             if not os.path.lexists(f"{view.tree}/dev/{name}"):
                 os.symlink(f"/proc/self/fd{target}", f"{view.tree}/dev/{name}")
@@ -306,12 +308,12 @@ class Proot:
 
     def start(self, view: View, token: str, *, cwd: str, command: Sequence[str]) -> list[str]:
         """See `Isolation`."""
-        inner = _program("start", token, cwd, command=command)
+        inner = _program("start", token, cwd, command=command, file=_INIT_INSIDE)
         return self._arguments(view, inner)
 
     def join(self, view: View, pid: int, *, cwd: str, command: Sequence[str]) -> list[str]:  # noqa: ARG002
         """See `Isolation`: there is nothing to join, the same paths are rewritten again."""
-        return self._arguments(view, _program("start", "", cwd, command=command))
+        return self.start(view, "", cwd=cwd, command=command)
 
     def root(self, view: View, pid: int) -> str:  # noqa: ARG002
         """See `Isolation`."""
@@ -321,7 +323,11 @@ class Proot:
         """See `Isolation`: links and empty directories at the top do no harm."""
 
     def _arguments(self, view: View, inner: Sequence[str]) -> list[str]:
-        pairs = [*view.covered, *(f"{view.tree}{path}:{path}" for path in view.shadows)]
+        pairs = [
+            f"{sandbox_init.__file__}:{_INIT_INSIDE}",
+            *view.covered,
+            *(f"{view.tree}{path}:{path}" for path in view.shadows),
+        ]
         pairs += [f"{mount.source}:{mount.path}" for mount in view.mounts]
         # proot itself needs the host's /tmp, which its children cannot name.
         writable = [

@@ -18,7 +18,7 @@ from ipytilt.engines import sandbox_run
 from ipytilt.engines.base import ContainersSeen, EngineSeen, Fact
 from ipytilt.engines.sandbox import SandboxEngine
 from ipytilt.errors import Broke, Cancelled, Rejected
-from tests.engines.sandboxes import Listening, Running, free_port, service, write
+from tests.engines.sandboxes import Listening, Running, free_port, processes_named, service, write
 from tests.support.waiting import eventually
 
 SLEEPER = 'FROM a\nWORKDIR /app\nCMD ["sleep", "1000"]'
@@ -45,16 +45,6 @@ def follow(sandbox: Running, container: Container) -> list[str]:
     order = Follow("web", container.id, container.started_at)
     sandbox.at_end.append(sandbox.engine.start(order, lambda _: None, listening.log))
     return listening.lines
-
-
-def processes_named(word: str) -> list[int]:
-    """The processes that have a word among their arguments."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with suppress(OSError):
-            if word.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return found
 
 
 # ---------------------------------------------------------------------------------------------- what a container sees
