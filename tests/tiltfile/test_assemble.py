@@ -141,7 +141,7 @@ def test_live_update_paths_are_absolute_and_triggers_as_written_kept() -> None:
     ).live_update
     assert rules is not None
     assert (rules.base, [stop.path for stop in rules.stop_paths]) == (ROOT, [f"{ROOT}/x", f"{ROOT}/y"])
-    assert [(sync.local, sync.container) for sync in rules.syncs] == [(f"{ROOT}/src", "/s/")]
+    assert [(sync.local, sync.container, sync.directory) for sync in rules.syncs] == [(f"{ROOT}/src", "/s/", True)]
     assert [(run.argv, run.triggers, run.triggers_as_written) for run in rules.runs] == [
         (("a", "b"), (f"{ROOT}/src/t",), ("src/t",))
     ]

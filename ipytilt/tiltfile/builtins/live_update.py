@@ -88,12 +88,16 @@ def consume(ev: Eval, steps: Sequence[StepValue], *, stops: tuple[StopPath, ...]
     return LiveUpdate(
         base=ev.dir,
         stop_paths=(*stops, *(path for step in made for path in step.paths)),
-        syncs=tuple(Sync(step.local, step.container, step.origin) for step in made if step.kind == "sync"),
+        syncs=tuple(_sync(ev, step) for step in made if step.kind == "sync"),
         runs=tuple(_run_step(ev, step) for step in made if step.kind == "run"),
         restart="restart_container" in seen,
         initial_sync="initial_sync" in seen,
         origin=ev.origin(),
     )
+
+
+def _sync(ev: Eval, step: Step) -> Sync:
+    return Sync(step.local, step.container, directory=ev.host.is_dir(step.local), origin=step.origin)
 
 
 def _run_step(ev: Eval, step: Step) -> RunStep:
