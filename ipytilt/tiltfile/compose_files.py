@@ -17,7 +17,7 @@ from ipytilt.tiltfile.builtins.yaml_text import COMPOSE, YamlError, documents
 from ipytilt.tiltfile.compose_reader import Config, read_config
 from ipytilt.tiltfile.draft import Wrong
 from ipytilt.tiltfile.host import Host
-from ipytilt.tiltfile.pathnames import absolute, dirname
+from ipytilt.tiltfile.pathnames import absolute
 
 
 def effective(project: ComposeProject, host: Host, *, cancelled: Callable[[], bool]) -> Config:
@@ -26,11 +26,11 @@ def effective(project: ComposeProject, host: Host, *, cancelled: Callable[[], bo
     if cli is None:
         return read_config(project, host)
     for path in project.config_paths:
-        _record(path, host)
+        _record(path, project.directory, host)
     return _ask(cli, project, host, cancelled)
 
 
-def _record(path: str, host: Host) -> None:
+def _record(path: str, base: str, host: Host) -> None:
     """Record a file and the env files it names: the CLI's answer no longer shows them."""
     try:
         parsed = list(documents(host.read(path).decode(errors="replace"), COMPOSE))
@@ -41,7 +41,7 @@ def _record(path: str, host: Host) -> None:
         entries = service.get("env_file") if isinstance(service, dict) else None
         for entry in entries if isinstance(entries, list) else [entries] if entries else ():
             name = entry.get("path", "") if isinstance(entry, dict) else str(entry)
-            host.record(absolute(dirname(path), name))
+            host.record(absolute(base, name))
 
 
 def project_name(text: str) -> str:

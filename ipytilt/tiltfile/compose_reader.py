@@ -78,7 +78,7 @@ class _Reader:
         project = self.project
         merged: Config = {}
         for path in project.config_paths:
-            merged = _merge(merged, self._file(path))
+            merged = _merge(merged, self._file(path, project.directory))
         found = merged.get("services", {})
         active = [name for name in sorted(found) if _is_active(found[name], project.profiles)]
         services = merged["services"] = {name: self._finished(name, found[name]) for name in active}
@@ -93,17 +93,21 @@ class _Reader:
                 merged[kind] = full
         return {**merged, "name": project.name}
 
-    def _file(self, path: str) -> Config:
-        """One file, interpolated, its services in long form, `extends` and `include` resolved."""
+    def _file(self, path: str, base: str) -> Config:
+        """One file, interpolated, its services in long form with paths seen from `base`, references resolved."""
         config = _interpolate_all(self._parsed(path), self.variables, path)
-        raw, base = config.get("services") or {}, dirname(path)
+        raw = config.get("services") or {}
         config["services"] = {name: self._extended(name, raw, base) for name in raw}
         included: Config = {}
         for entry in config.pop("include", None) or []:
             paths = entry.get("path", []) if isinstance(entry, dict) else entry
             for other in [paths] if isinstance(paths, str) else paths:
-                included = _merge(included, self._file(absolute(base, other)))
+                included = _merge(included, self._beside(absolute(base, other)))
         return _merge(included, config)
+
+    def _beside(self, path: str) -> Config:
+        """A file that another one refers to: its paths start from its own folder."""
+        return self._file(path, dirname(path))
 
     def _parsed(self, path: str) -> Config:
         try:
@@ -133,7 +137,7 @@ class _Reader:
         parent, file = str(target.get("service", "")), target.get("file")
         inherited = None
         if file:
-            inherited = self._file(absolute(base, file))["services"].get(parent)
+            inherited = self._beside(absolute(base, file))["services"].get(parent)
         elif parent in services:
             inherited = self._extended(parent, services, base, chain=(*chain, name))
         if inherited is None:

@@ -98,11 +98,16 @@ services:
 """,
         "sub/o.yml": "services: {other: {build: ., volumes: ['./v:/v']}}\n",
     },
+    "files-elsewhere": {
+        "a.yml": "services: {a: {build: x, env_file: a.env}}\n",
+        "b/b.yml": "services: {a: {volumes: ['./y:/y']}}\n",
+        "a.env": "A=1\n",
+    },
 }
 
 
 def project(directory: str, names: list[str]) -> ComposeProject:
-    paths = tuple(f"{directory}/{name}" for name in names if name.endswith(".yml") and "/" not in name)
+    paths = tuple(f"{directory}/{name}" for name in names if name.endswith(".yml") and name != "sub/o.yml")
     return ComposeProject("proj", paths, directory, profiles=("debug",))
 
 
@@ -201,6 +206,11 @@ def test_the_environment_wins_over_env_files() -> None:
         "image": "i:t",
         "networks": {"default": None},
     }
+
+
+def test_paths_of_inline_yaml_start_from_the_tiltfile() -> None:
+    loaded = evaluate("docker_compose(blob('services: {a: {build: app}}'), project_name='p')", {"app/Dockerfile": ""})
+    assert loaded.spec.images["p_a"].watched == (f"{ROOT}/app",)
 
 
 def test_included_files() -> None:
