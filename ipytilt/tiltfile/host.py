@@ -10,7 +10,6 @@ import errno
 import hashlib
 import os
 import sys
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -206,8 +205,9 @@ class DiskHost(Recorder):
         return ran.code == 0 and ran.stdout.lstrip("v")[:2] not in ("", "0.", "1.")
 
     def keep_text(self, text: str, suffix: str) -> str:
-        """A file in the user's temporary folder, named after its content."""
-        folder = os.path.join(tempfile.gettempdir(), f"ipytilt-{os.getuid()}")
+        """A file in the user's own cache folder (nobody else can put one there), named after its content."""
+        cache = self.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+        folder = os.path.join(cache, "ipytilt", "inline")
         os.makedirs(folder, mode=0o700, exist_ok=True)
         data = text.encode("utf-8", "surrogateescape")
         path = os.path.join(folder, hashlib.sha256(data).hexdigest()[:20] + suffix)

@@ -86,11 +86,13 @@ def test_cancelling_ends_the_command(tmp_path: Path) -> None:
         DiskHost().run(["sh", "-c", f"touch {started}; exec sleep 60"], cwd="/", cancelled=started.exists)
 
 
-def test_texts_are_kept_under_one_path() -> None:
+def test_texts_are_kept_under_one_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     host = DiskHost()
     path = host.keep_text("services: {}\n", ".yml")
     assert Path(path).read_text() == "services: {}\n"
     assert host.keep_text("services: {}\n", ".yml") == path
+    assert Path(path).is_relative_to(tmp_path)
 
 
 def test_a_tiltfile_on_disk_logs_as_it_goes(tree: str) -> None:
