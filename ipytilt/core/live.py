@@ -99,7 +99,9 @@ def mapped(rules: LiveUpdate, files: tuple[str, ...]) -> Mapped:
             unmatched.append(path)
             because.append(Because("no sync() covers it", rules.origin, path))
             continue
-        target = container_path(sync.local, sync.container, path=path, source_is_file=path == sync.local)
+        target = container_path(
+            sync.local, sync.container, path=path, source_is_file=path == sync.local and not sync.directory
+        )
         copies[target] = Copy(path, target)
         synced.append(path)
         rule = f"sync({_short(sync.local, rules.base)!r}, {sync.container!r})"

@@ -272,6 +272,7 @@ def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
         else:
             reused.append(track.built)
     drifted = bool(live.live_images(state.spec, one.resource)) and not one.track.fresh
+    drifted = drifted or any(t.touched for t in one.track.containers.values())
     recreate = drifted or bool(one.track.broken)
     return (*steps, Apply(one.resource, tuple(reused), recreate=recreate, force=one.force))
 

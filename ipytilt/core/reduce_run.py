@@ -44,7 +44,8 @@ def update_started(state: State, run: Run) -> State:
     if track is None:
         return state
     started = track.started or run.lane == "full"
-    track = replace(track, asked=None, started=started, retry_at=0.0, retry_cause=None)
+    containers = {i: replace(t, touched=t.touched or i in run.marks) for i, t in track.containers.items()}
+    track = replace(track, asked=None, started=started, retry_at=0.0, retry_cause=None, containers=containers)
     return replace(state, tracks={**state.tracks, track.name: track}, revision=state.revision + 1)
 
 

@@ -65,11 +65,13 @@ class Sync:
     """`sync(local, container)`: a file or directory on the host mirrored to an absolute path in the container.
 
     `container` keeps a trailing slash when it was written, because it decides how a single file is named.
+    `directory`: the source was one when the Tiltfile was evaluated.
     """
 
     local: str
     container: str
     origin: Origin = field(default=NOWHERE, compare=False)
+    directory: bool = field(default=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

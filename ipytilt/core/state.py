@@ -105,13 +105,15 @@ class Tracked:
 
     `image` is the image it runs (a key of `Spec.images`, or ""); `trouble` is why a live update broke in it;
     `blocked`: no live update until a newer change than that; `since_run` is the full update during which it was
-    first seen (0: none), which tells a container that update made from one that outlived it.
+    first seen (0: none), which tells a container that update made from one that outlived it; `touched`: live
+    updates made it differ from its image.
     """
 
     container: Container
     image: str = ""
     since_run: int = 0
     marks: Mapping[str, int] = field(default_factory=lambda: EMPTY)
+    touched: bool = False
     trouble: str = ""
     blocked: int = 0
     restarts: int = 0

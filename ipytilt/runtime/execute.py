@@ -18,7 +18,18 @@ from ipytilt.core.events import ErrorInfo, Failed, Ok, Outcome, Stopped
 from ipytilt.core.live import command_text
 from ipytilt.core.plan import Update
 from ipytilt.core.spec import DockerBuild, Kind
-from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Delete, ExecIn, RestartContainer, Step, SyncFiles
+from ipytilt.core.steps import (
+    Applied,
+    Apply,
+    BuildImage,
+    Built,
+    Copy,
+    Delete,
+    ExecIn,
+    RestartContainer,
+    Step,
+    SyncFiles,
+)
 from ipytilt.engines.base import ContainerEngine, Deployer, LocalEngineLike, Work
 from ipytilt.errors import Broke, Cancelled, Rejected, TiltError, Unavailable
 
@@ -173,9 +184,10 @@ class _Branch:
             case Delete():
                 self._engines.deployer(step.resource.kind).delete(step, work)
             case SyncFiles():
-                self._announce(step)
+                copies = tuple(copy for copy in step.copies if not _has_entries(copy.local))
+                self._announce(step.container.name, copies)
                 with _in_container(self.result, step.container.id):
-                    containers.sync(step.container, step.copies, work)
+                    containers.sync(step.container, copies, work)
             case ExecIn():
                 return self._exec(step)
             case RestartContainer():
@@ -185,12 +197,11 @@ class _Branch:
                 assert_never(step)
         return True
 
-    def _announce(self, step: SyncFiles) -> None:
+    def _announce(self, name: str, copies: tuple[Copy, ...]) -> None:
         """Say what goes and what comes, as the disk is now."""
-        there = {copy.local for copy in step.copies if os.path.lexists(copy.local)}
-        gone = [copy for copy in step.copies if copy.local not in there]
-        here = [copy for copy in step.copies if copy.local in there]
-        name = step.container.name
+        there = {copy.local for copy in copies if os.path.lexists(copy.local)}
+        gone = [copy for copy in copies if copy.local not in there]
+        here = [copy for copy in copies if copy.local in there]
         lines: list[str] = []
         if gone:
             lines.append(f"Will delete {len(gone)} file(s) from container: {name}")
@@ -233,6 +244,14 @@ class _in_container:  # noqa: N801 - reads as a statement: with _in_container(re
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, Broke) or (isinstance(error, Rejected) and error.engine != "local"):
             self._result.container = self._container
+
+
+def _has_entries(path: str) -> bool:
+    """A directory with something in it: its entries are reported one by one, those that are not ignored."""
+    try:
+        return not os.path.islink(path) and bool(os.listdir(path))
+    except OSError:
+        return False
 
 
 def title_of(step: Step) -> str:

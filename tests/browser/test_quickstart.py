@@ -5,6 +5,7 @@ README's picture is the screenshot this takes.
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -31,10 +32,11 @@ def quickstart(request: pytest.FixtureRequest, lab_page: LabPage) -> Iterator[La
     """JupyterLab on a fresh copy of the quickstart, its first cells run."""
     root = lab_page.server.root
     shutil.copytree(NOTEBOOKS, root, dirs_exist_ok=True)
-    text = (root / "quickstart.ipynb").read_text()
-    (root / "quickstart.ipynb").write_text(
-        text.replace('"%load_ext ipytilt"', f'"%env IPYTILT_ENGINE={request.param}\\n%load_ext ipytilt"')
-    )
+    # The server may have been started before this test's Docker was known.
+    variables = {"IPYTILT_ENGINE": request.param, **{n: v for n, v in os.environ.items() if n.startswith("DOCKER_")}}
+    lines = "".join(f"%env {name}={value}\\n" for name, value in variables.items())
+    notebook = root / "quickstart.ipynb"
+    notebook.write_text(notebook.read_text().replace('"%load_ext ipytilt"', f'"{lines}%load_ext ipytilt"'))
     lab_page.open("quickstart.ipynb")
     lab_page.run(1)
     lab_page.run(TILTFILE)
