@@ -27,7 +27,9 @@ class Library(NamedTuple):
 
 METHODS: dict[type, dict[str, Any]] = {}  # functions whose first parameter is the receiver
 LIBRARY: dict[CodeType | None, Library] = {}  # by the code of the function
-_WANTED = dict.fromkeys(("sub", "old", "new", "cutset", "prefix", "suffix", "sep", "name"), (str, "string"))
+_WANTED: dict[str, tuple[type, str]] = dict.fromkeys(
+    ("sub", "old", "new", "cutset", "prefix", "suffix", "sep", "name"), (str, "string")
+)
 _WANTED |= dict.fromkeys(("count", "maxsplit"), (int, "int"))
 
 
@@ -144,68 +146,66 @@ def misfit(function: Any, given: int, keywords: Sequence[str]) -> str | None:
     """Why a call with so many positional arguments and these keywords does not fit; None if it does."""
     if type(function) is not FunctionType:
         return None if callable(function) else f"invalid call of non-function ({type_name(function)})"
+    fit = _Fit(list(signature(function).parameters.values()), given, keywords)
     library = LIBRARY.get(function.__code__)
-    parameters = list(signature(function).parameters.values())
-    kinds = {kind: [p for p in parameters if p.kind is kind] for kind in inspect._ParameterKind}
-    positional = kinds[inspect.Parameter.POSITIONAL_ONLY] + kinds[inspect.Parameter.POSITIONAL_OR_KEYWORD]
-    named = kinds[inspect.Parameter.POSITIONAL_OR_KEYWORD] + kinds[inspect.Parameter.KEYWORD_ONLY]
-    names = [p.name for p in named]
-    surplus = 0 if kinds[inspect.Parameter.VAR_POSITIONAL] else max(0, given - len(positional))
-    unknown = [] if kinds[inspect.Parameter.VAR_KEYWORD] else [name for name in keywords if name not in names]
-    taken = [name for name in keywords if name in [p.name for p in positional[:given]] and name in names]
-    missing = [
-        p.name
-        for p in [*positional[given:], *kinds[inspect.Parameter.KEYWORD_ONLY]]
-        if p.default is p.empty and not (p.name in keywords and p in named)
-    ]
     if library is None:
-        return _function_misfit(
-            function, positional, given=given, found=(surplus, unknown, taken, missing), names=names
-        )
+        return _function_misfit(function_name(function), fit)
     name = library.name
-    if surplus or (missing and missing[0] not in names):
-        return f"{name}: got {_count(given, 'argument')}, want {_wanted(positional, given)}"
-    if unknown and not names:
+    if fit.surplus or (fit.missing and fit.missing[0] not in fit.names):
+        return f"{name}: got {_count(given, 'argument')}, want {fit.wanted()}"
+    if fit.unknown and not fit.names:
         return f"{name}: unexpected keyword arguments"
-    if unknown:
-        return f"{name}: unexpected keyword argument {quote(unknown[0])}{did_you_mean(unknown[0], names)}"
-    if taken:
-        return f"{name}: got multiple values for keyword argument {quote(taken[0])}"
-    return f"{name}: missing argument for {missing[0]}" if missing else None
+    if fit.unknown:
+        return f"{name}: unexpected keyword argument {quote(fit.unknown[0])}{did_you_mean(fit.unknown[0], fit.names)}"
+    if fit.taken:
+        return f"{name}: got multiple values for keyword argument {quote(fit.taken[0])}"
+    return f"{name}: missing argument for {fit.missing[0]}" if fit.missing else None
 
 
-def _function_misfit(
-    function: FunctionType,
-    positional: list[inspect.Parameter],
-    *,
-    given: int,
-    found: tuple[int, list[str], list[str], list[str]],
-    names: list[str],
-) -> str | None:
-    surplus, unknown, taken, missing = found
-    who = f"function {function_name(function)}"
-    if surplus:
-        if not names and not positional:
-            return f"{who} accepts no arguments ({given} given)"
-        most = "at most " if any(p.default is not p.empty for p in positional) else ""
-        return f"{who} accepts {most}{_count(len(positional), 'positional argument')} ({given} given)"
-    if taken:
-        return f"{who} got multiple values for parameter {quote(taken[0])}"
-    if unknown:
-        hint = did_you_mean(unknown[0], names)
-        return f"{who} got an unexpected keyword argument {quote(unknown[0])}{hint}"
-    return f"{who} missing {_count(len(missing), 'argument')} ({', '.join(missing)})" if missing else None
+class _Fit:
+    """How a call's arguments meet the parameters of its function."""
+
+    def __init__(self, parameters: list[inspect.Parameter], given: int, keywords: Sequence[str]) -> None:
+        by_place = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+        by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+        kinds = {p.kind for p in parameters}
+        self.given = given
+        self.positional = [p for p in parameters if p.kind in by_place]
+        self.names = [p.name for p in parameters if p.kind in by_name]
+        passed = [p.name for p in self.positional[:given]]
+        self.surplus = inspect.Parameter.VAR_POSITIONAL not in kinds and given > len(self.positional)
+        self.taken = [name for name in keywords if name in passed and name in self.names]
+        takes_any = inspect.Parameter.VAR_KEYWORD in kinds
+        self.unknown = [name for name in keywords if not takes_any and name not in self.names]
+        found = {*passed, *(name for name in keywords if name in self.names)}
+        required = [p for p in parameters if p.default is p.empty and p.kind in by_place + by_name]
+        self.missing = [p.name for p in required if p.name not in found]
+
+    def wanted(self) -> str:
+        """How many positional arguments there may be."""
+        required = sum(p.default is p.empty for p in self.positional)
+        if required == len(self.positional):
+            return str(required)
+        return f"at least {required}" if self.given < required else f"at most {len(self.positional)}"
+
+
+def _function_misfit(name: str, fit: _Fit) -> str | None:
+    who = f"function {name}"
+    if fit.surplus:
+        if not fit.names:
+            return f"{who} accepts no arguments ({fit.given} given)"
+        most = "at most " if any(p.default is not p.empty for p in fit.positional) else ""
+        return f"{who} accepts {most}{_count(len(fit.positional), 'positional argument')} ({fit.given} given)"
+    if fit.taken:
+        return f"{who} got multiple values for parameter {quote(fit.taken[0])}"
+    if fit.unknown:
+        hint = did_you_mean(fit.unknown[0], fit.names)
+        return f"{who} got an unexpected keyword argument {quote(fit.unknown[0])}{hint}"
+    return f"{who} missing {_count(len(fit.missing), 'argument')} ({', '.join(fit.missing)})" if fit.missing else None
 
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
-
-
-def _wanted(positional: list[inspect.Parameter], given: int) -> str:
-    required = sum(p.default is p.empty for p in positional)
-    if required == len(positional):
-        return str(required)
-    return f"at least {required}" if given < required else f"at most {len(positional)}"
 
 
 def mistyped(code: CodeType, values: dict[str, Any]) -> str | None:

@@ -59,7 +59,13 @@ class Program:
     calls: dict[Place, Call] = field(repr=False)
 
 
-def check(text: str, file: str, *, globals: Collection[str] = frozenset(), predeclared: Collection[str]) -> Program:
+def check(
+    text: str,
+    file: str,
+    *,
+    globals: Collection[str] = frozenset(),  # noqa: A002
+    predeclared: Collection[str],
+) -> Program:
     """Check a program that may use the universe, the predeclared names and the globals of earlier programs.
 
     Raises StarlarkSyntaxError, also for undefined names.
@@ -79,7 +85,6 @@ class _Lowering(Expressions):
         self.functions = 0  # how many of these enclose the current statement
         self.loops = 0
         self.conditions = 0
-        self.temporaries = 0
         self.loads: list[Load] = []
 
     def program(self, tree: ast.Module) -> Program:
@@ -161,7 +166,7 @@ class _Lowering(Expressions):
         place = self.source.at(node)
         node.test = self.expr(node.test)
         self.loops += 1
-        node.body = [located(ast.Expr(call_helper(".tick", [], place)), place), *self.block(node.body)]
+        node.body = [self.run(".tick", [], place), *self.block(node.body)]
         self.loops -= 1
         return [node]
 
@@ -188,7 +193,7 @@ class _Lowering(Expressions):
         self.functions, loops, self.loops = self.functions + 1, self.loops, 0
         conditions, self.conditions = self.conditions, 0
         self.scopes.append({*parameter_names(node.args), *bound_names(node.body)})
-        start = [located(ast.Expr(call_helper(".tick", [], place)), place)] if calls_something(node) else []
+        start = [self.run(".tick", [], place)] if calls_something(node) else []
         if node.args.kwarg:
             name = node.args.kwarg.arg
             start.append(located(ast.Assign([variable(name, place, ast.Store())], self.as_dict(name, place)), place))
@@ -242,7 +247,7 @@ class _Lowering(Expressions):
             if name.id != target.id:
                 raise self.source.error_at(f"undefined: {target.id}", target)
             right = self.expr(node.value)
-            value = call_helper(helper, [name, right], place)
+            value: ast.expr = call_helper(helper, [name, right], place)
             if isinstance(node.op, ast.Add | ast.Sub) and is_small(right):
                 value = self.if_int(name, located(ast.BinOp(name, node.op, right), place), value, place)
             return [located(ast.Assign([target], value), place)]
@@ -251,6 +256,7 @@ class _Lowering(Expressions):
         before: list[ast.stmt] = [
             located(ast.Assign([variable(owner, where, ast.Store())], self.expr(target.value)), where)
         ]
+        access: ast.expr
         if isinstance(target, ast.Subscript):
             inner = self.temporary()
             before.append(located(ast.Assign([variable(inner, where, ast.Store())], self.expr(target.slice)), where))

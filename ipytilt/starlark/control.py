@@ -34,9 +34,11 @@ class _Countdown:
 
     __slots__ = ("granted", "left")
 
+    def __init__(self) -> None:
+        self.granted = self.left = 0
+
 
 _countdown = _Countdown()
-_countdown.left = _countdown.granted = 0
 
 
 def tick() -> None:

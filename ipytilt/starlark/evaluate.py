@@ -1,7 +1,7 @@
 """Running checked programs: threads of evaluation, modules, and where an error happened.
 
 Nothing is recorded while code runs: stacks are read from Python's frames and tracebacks when somebody asks. A frame
-is Starlark's if its globals are a module's namespace. Errors leave through one door, `Thread._run`, which gives them
+is Starlark's if its globals are a module's namespace. Errors leave through one door, `Thread.run`, which gives them
 their stack and turns what Python says about lowered code (an unbound variable, arguments that do not fit) into
 Starlark's words.
 """
@@ -47,14 +47,15 @@ class Thread:
 
     `load(path, thread)` returns a Module (or a mapping of exported names). `print(text)` gets each line printed.
     `cancelled()` is asked every thousand steps or so; once true, evaluation ends in Cancelled. `max_depth` bounds
-    nested calls: a plain call counts one, a call through `*args`, a comprehension or a builtin up to three. Not for use by two OS threads at once.
+    nested calls: a plain call counts one, a call through `*args`, a comprehension or a builtin up to three. Not for use
+    by two OS threads at once.
     """
 
     def __init__(
         self,
         *,
         load: Callable[[str, Thread], Any] | None = None,
-        print: Callable[[str], None] | None = None,
+        print: Callable[[str], None] | None = None,  # noqa: A002
         cancelled: Callable[[], bool] | None = None,
         max_steps: int = 20_000_000,
         max_depth: int = 5_000,
@@ -77,11 +78,11 @@ class Thread:
 
     def call(self, function: Any, args: Iterable[Any] = (), kwargs: Mapping[str, Any] | None = None) -> Any:
         """Call a value of the language. Raises EvalError."""
-        return self._run(lambda: calls.call(function, *args, **(kwargs or {})))
+        return self.run(lambda: calls.call(function, *args, **(kwargs or {})))
 
     def position(self) -> Position | None:
         """Where the innermost active Starlark function stands: for a builtin, the place of its call."""
-        frame: FrameType | None = sys._getframe(1)
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
         while frame is not None:
             if ".module" in frame.f_globals:
                 return _position(frame, frame.f_lasti)
@@ -90,13 +91,15 @@ class Thread:
 
     def stack(self) -> tuple[Frame, ...]:
         """All active calls, outermost first."""
-        active, frame = [], sys._getframe(1)
+        active: list[tuple[FrameType, int]] = []
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001
         while frame:
             active.append((frame, frame.f_lasti))
-            frame = frame.f_back  # type: ignore[assignment]
+            frame = frame.f_back
         return tuple(_frames(reversed(active)))
 
-    def _run(self, work: Callable[[], Any]) -> Any:
+    def run(self, work: Callable[[], Any]) -> Any:
+        """Do some work as part of this evaluation. Raises EvalError with its stack."""
         with self._current():
             try:
                 return work()
@@ -151,7 +154,7 @@ class Module:
         self._places.clear()
         self.loaded = (self.loaded - program.defines) | {name for load in program.loads for name, _ in load.names}
         function = FunctionType(program.code, self._namespace, TOPLEVEL)
-        thread._run(function)
+        thread.run(function)
 
     def freeze(self) -> None:
         """Make all values reachable from the globals immutable."""
@@ -170,14 +173,15 @@ class Module:
                 raise EvalError(f"load: name {name} not found in module {path}{hint}")
         return [exports[name] for name in names]
 
-    def _place(self, code: CodeType, offset: int) -> tuple[int, int]:
+    def place(self, code: CodeType, offset: int) -> tuple[int, int]:
         """Line from 1 and column from 0 of an instruction."""
         if id(code) not in self._places:
             self._places[id(code)] = (code, list(code.co_positions()))
         line, _, col, _ = self._places[id(code)][1][offset // 2]
         return line or code.co_firstlineno, col or 0
 
-    def _program(self, code: CodeType) -> Program | None:
+    def program(self, code: CodeType) -> Program | None:
+        """The program that some code is part of."""
         return next((program for program in reversed(self._programs) if _holds(program.code, code)), None)
 
 
@@ -191,7 +195,7 @@ def _holds(outer: CodeType, code: CodeType) -> bool:
 
 
 def _position(frame: FrameType, offset: int) -> Position:
-    line, col = frame.f_globals[".module"]._place(frame.f_code, offset)
+    line, col = frame.f_globals[".module"].place(frame.f_code, offset)
     return Position(frame.f_code.co_filename, line, col + 1)
 
 
@@ -255,7 +259,7 @@ def _library_frame(trace: list[tuple[FrameType, int]]) -> FrameType | None:
     return found
 
 
-def _message(error: Exception, library: FrameType | None, frame: FrameType, offset: int) -> tuple[str | None, str]:  # noqa: PLR0917
+def _message(error: Exception, library: FrameType | None, frame: FrameType, offset: int) -> tuple[str | None, str]:
     """What is wrong in Starlark's words, and the builtin's name if one was called wrongly; None if it is our bug."""
     code = frame.f_code
     misfits = isinstance(error, TypeError) and code in _CALLERS
@@ -281,8 +285,8 @@ def _message(error: Exception, library: FrameType | None, frame: FrameType, offs
 def _direct_call(frame: FrameType, offset: int) -> tuple[str | None, str]:
     """Why a call of a variable failed before its function was entered."""
     module: Module = frame.f_globals[".module"]
-    program = module._program(frame.f_code)
-    site = program.calls.get(module._place(frame.f_code, offset)) if program else None
+    program = module.program(frame.f_code)
+    site = program.calls.get(module.place(frame.f_code, offset)) if program else None
     if site is None:
         return None, ""
     function = MISSING

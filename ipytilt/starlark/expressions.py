@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ipytilt.starlark.calls import METHODS, did_you_mean
@@ -39,15 +39,15 @@ BINARY: dict[type[ast.operator], str] = {
 }
 _COMPARE: dict[type[ast.cmpop], str] = {
     ast.Eq: ".equal",
-    ast.NotEq: ".not_equal",
+    ast.NotEq: ".equal",
     ast.Lt: ".less",
     ast.LtE: ".less_equal",
     ast.Gt: ".greater",
     ast.GtE: ".greater_equal",
     ast.In: ".contains",
-    ast.NotIn: ".not_contains",
+    ast.NotIn: ".contains",
 }
-_UNARY: dict[type[ast.unaryop], str] = {ast.USub: ".negate", ast.UAdd: ".positive", ast.Invert: ".invert"}
+_UNARY: dict[type[ast.unaryop], str] = {ast.USub: "-", ast.UAdd: "+", ast.Invert: "~"}
 _CALL_BACK = {"max", "min", "sorted"}  # functions that call what they are given
 
 
@@ -72,6 +72,7 @@ class Expressions:
         self.bound: set[str] = set()  # those assigned so far
         self.scopes: list[set[str]] = []  # names of the enclosing functions and comprehensions
         self.calls: dict[Place, Call] = {}
+        self.temporaries = 0
 
     def resolve(self, name: str, place: Place) -> str:
         """The name of a variable in the lowered code."""
@@ -85,10 +86,12 @@ class Expressions:
         raise self.source.error(f"undefined: {name}{did_you_mean(name, sorted(known - {name}))}", *place)
 
     def bind(self, target: ast.AST) -> None:
+        """Note what an assignment at top level defines."""
         if not self.scopes:
             self.bound.update(names_of(target))
 
     def temporary(self) -> str:
+        """A fresh variable that no program can name."""
         self.temporaries += 1
         return f".{self.temporaries}"
 
@@ -105,22 +108,28 @@ class Expressions:
         own = any(name in scope for scope in (*self.scopes, self.file_globals, self.earlier))
         return not own and f"@{name}" in self.library
 
-    def iteration(self, turns: ast.expr, target: ast.expr, place: Place, helper: str = ".iterate") -> ast.expr:
+    def iteration(self, turns: ast.expr, target: ast.expr, place: Place, *, helper: str = ".iterate") -> ast.expr:
+        """What a loop over some lowered value iterates."""
         if isinstance(target, ast.Name):
             return call_helper(helper, [turns], place)
         return call_helper(".iterate_unpacked", [turns, constant(shape_of(target), place)], place)
 
     def as_dict(self, name: str, place: Place) -> ast.expr:
+        """What becomes of a `**kwargs` parameter."""
         return call_helper(".Dict", [variable(name, place)], place)
 
     def parameters(self, args: ast.arguments) -> None:
+        """Lower the default values."""
         args.defaults = [self.expr(default) for default in args.defaults]
         args.kw_defaults = [default and self.expr(default) for default in args.kw_defaults]
 
     def expr(self, node: ast.expr) -> ast.expr:
-        return getattr(self, f"_expr_{type(node).__name__.lower()}")(node)  # type: ignore[no-any-return]
+        """Lower one expression."""
+        lower: Callable[[ast.expr], ast.expr] = getattr(self, f"_expr_{type(node).__name__.lower()}")
+        return lower(node)
 
     def exprs(self, nodes: Iterable[ast.expr]) -> list[ast.expr]:
+        """Lower several, in order."""
         return [self.expr(node) for node in nodes]
 
     def _expr_constant(self, node: ast.Constant) -> ast.expr:
@@ -148,7 +157,7 @@ class Expressions:
         if len(set(literal)) == len(keys):
             node.values = self.exprs(node.values)
             return call_helper(".Dict", [node] if keys else [], place)
-        pairs = [
+        pairs: list[ast.expr] = [
             located(ast.Tuple([self.expr(k), self.expr(v)], ast.Load()), place)
             for k, v in zip(keys, node.values, strict=True)
         ]
@@ -158,9 +167,7 @@ class Expressions:
         place = self.source.after(node.left)
         left, right = self.exprs((node.left, node.right))
         slow = call_helper(BINARY[type(node.op)], [left, right], place)
-        if is_small(right) and (
-            isinstance(node.op, ast.Add | ast.Sub) or (isinstance(node.op, ast.Mod) and right.value)
-        ):
+        if isinstance(node.op, ast.Add | ast.Sub | ast.Mod) and is_small(right) and right.value:
             return self.if_int(left, located(ast.BinOp(left, node.op, right), place), slow, place)
         return slow
 
@@ -176,7 +183,9 @@ class Expressions:
         left, right = self.exprs((node.left, node.comparators[0]))
         if isinstance(operator, ast.Eq | ast.NotEq) and any(compares_as_python(side) for side in (left, right)):
             return located(ast.Compare(left, [operator], [right]), place)
-        slow = call_helper(_COMPARE[type(operator)], [left, right], place)
+        slow: ast.expr = call_helper(_COMPARE[type(operator)], [left, right], place)
+        if isinstance(operator, ast.NotEq | ast.NotIn):
+            slow = located(ast.UnaryOp(ast.Not(), slow), place)
         if is_small(right) and not isinstance(operator, ast.In | ast.NotIn):
             return self.if_int(left, located(ast.Compare(left, [operator], [right]), place), slow, place)
         return slow
@@ -191,7 +200,7 @@ class Expressions:
         number = isinstance(node.operand, ast.Constant) and type(node.operand.value) in (int, float)
         if isinstance(node.op, ast.Not) or (isinstance(node.op, ast.USub) and number):
             return node
-        return call_helper(_UNARY[type(node.op)], [node.operand], place)
+        return call_helper(".unary", [constant(_UNARY[type(node.op)], place), node.operand], place)
 
     def _expr_ifexp(self, node: ast.IfExp) -> ast.expr:
         node.test, node.body, node.orelse = self.exprs((node.test, node.body, node.orelse))
@@ -236,7 +245,7 @@ class Expressions:
             if not only_names(clause.target):
                 raise self.source.error("a comprehension assigns to names only", *place)
             turns = first if clause is generators[0] else self.expr(clause.iter)
-            clause.iter = self.iteration(turns, clause.target, place, ".each" if harmless else ".iterate")
+            clause.iter = self.iteration(turns, clause.target, place, helper=".each" if harmless else ".iterate")
             clause.ifs = self.exprs(clause.ifs)
         yield
         self.scopes.pop()

@@ -10,6 +10,7 @@ import math
 import re
 from collections.abc import Callable
 from functools import cmp_to_key
+from operator import itemgetter
 from typing import Any, Protocol, TypeVar, cast
 
 from ipytilt.starlark import strings  # noqa: F401 - registers the methods of strings
@@ -48,6 +49,13 @@ def universal(function: F) -> F:
     return function
 
 
+def bounded(iterable: Any) -> Any:
+    """The elements of an argument, if there are not too many to be copied."""
+    items = iterable_argument(iterable)
+    check_items(len(items))
+    return items
+
+
 @universal
 def abs_(x: Any, /) -> Any:
     """The magnitude of a number."""
@@ -78,7 +86,7 @@ def bool_(x: Any = None, /) -> bool:
 def bytes_(x: Any, /) -> bytes:
     """Bytes from a string, or from an iterable of ints."""
     if type(x) is str or type(x) is bytes:
-        return encode(x) if type(x) is str else x
+        return encode(x) if isinstance(x, str) else bytes(x)
     for place, item in enumerate(items := iterable_argument(x)):
         if type(item) is not int:
             raise EvalError(f"at index {place}, got {type_name(item)}, want int")
@@ -115,9 +123,7 @@ def dir_(x: Any, /) -> List:
 @universal
 def enumerate_(iterable: Any, start: int = 0, /) -> List:
     """Pairs of a running number and an element."""
-    items = iterable_argument(iterable)
-    check_items(len(items))
-    return List(enumerate(items, want_int(start)))
+    return List(enumerate(bounded(iterable), want_int(start)))
 
 
 @universal
@@ -213,9 +219,7 @@ def len_(x: Any, /) -> int:
 @universal
 def list_(iterable: Any = (), /) -> List:
     """A new list of the elements."""
-    items = iterable_argument(iterable)
-    check_items(len(items))
-    return List(items)
+    return List(bounded(iterable))
 
 
 @universal
@@ -291,32 +295,25 @@ def repr_(x: Any, /) -> str:
 @universal
 def reversed_(iterable: Any, /) -> List:
     """A new list of the elements in reverse."""
-    items = iterable_argument(iterable)
-    check_items(len(items))
-    return List(items[::-1])
+    return List(bounded(iterable)[::-1])
 
 
 @universal
 def set_(iterable: Any = (), /) -> Set:
     """A new set of the elements."""
-    items = iterable_argument(iterable)
-    check_items(len(items))
-    return Set(items)
+    return Set(bounded(iterable))
 
 
 @universal
 def sorted_(iterable: Any, key: Any = None, reverse: Any = None) -> List:
     """A new list of the elements in order; equal ones keep theirs."""
-    items = iterable_argument(iterable)
-    check_items(len(items))
+    items = bounded(iterable)
     ranks = items if key is None else [call(key, item) for item in items]
     kinds = set(map(type, ranks))
-    if kinds == {int} or (kinds == {str} and all(map(str.isascii, ranks))):
-        order = sorted(range(len(items)), key=list(ranks).__getitem__, reverse=truth(reverse))
-    else:
-        compare = cmp_to_key(lambda one, other: _compare(ranks[one], ranks[other]))
-        order = sorted(range(len(items)), key=compare, reverse=truth(reverse))
-    return List([items[place] for place in order])
+    plain = kinds == {int} or (kinds == {str} and all(map(str.isascii, ranks)))
+    keys = ranks if plain else map(cmp_to_key(_compare), ranks)
+    pairs = sorted(zip(keys, items, strict=True), key=itemgetter(0), reverse=truth(reverse))
+    return List([item for _, item in pairs])
 
 
 def _compare(one: Any, other: Any) -> int:
@@ -333,9 +330,7 @@ def str_(x: Any, /) -> str:
 @universal
 def tuple_(iterable: Any = (), /) -> tuple[Any, ...]:
     """A tuple of the elements."""
-    items = iterable_argument(iterable)
-    check_items(len(items))
-    return tuple(items)
+    return tuple(bounded(iterable))
 
 
 @universal
@@ -368,5 +363,10 @@ def universe_docs() -> dict[str, str]:
 
 def _doc(name: str, function: Any) -> str:
     shown = str(signature(function))
-    shown = re.sub(r": [\w.| \[\],']+?(?=[,)=]| =)", "", shown).replace(", /", "").replace(" = ", "=").replace("=MISSING", "=...")
+    shown = (
+        re.sub(r": [\w.| \[\],']+?(?=[,)=]| =)", "", shown)
+        .replace(", /", "")
+        .replace(" = ", "=")
+        .replace("=MISSING", "=...")
+    )
     return f"{name}{shown} - {function.__doc__}"

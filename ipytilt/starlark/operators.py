@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from itertools import chain, repeat
 from typing import Any
 
-from ipytilt.starlark.control import MAX_INT, MAX_ITEMS, MAX_TEXT, charge, check_int, check_items, check_text
+from ipytilt.starlark.control import MAX_ITEMS, MAX_TEXT, charge, check_int, check_items, check_text
 from ipytilt.starlark.errors import EvalError
 from ipytilt.starlark.text import decode, encode, interpolate, length, to_float, to_repr, whole
 from ipytilt.starlark.values import MISSING, Dict, List, Set, Value, equal, key, type_name
@@ -19,6 +19,7 @@ from ipytilt.starlark.values import MISSING, Dict, List, Set, Value, equal, key,
 _BLOCK = 256  # loop turns charged at once
 _MAX_SHIFT = 512
 _NUMBERS = (int, float)
+_LOW, _HIGH = -(1 << 62), 1 << 62  # ints between need no further look
 
 
 def unknown(op: str, left: Any, right: Any) -> Any:
@@ -41,7 +42,7 @@ def add(left: Any, right: Any) -> Any:
             return whole(left + right)
         if kind is int:
             total = left + right
-            return total if -MAX_INT < total < MAX_INT else check_int(total)
+            return total if _LOW < total < _HIGH else check_int(total)
         if kind is List or kind is tuple:
             check_items(len(left) + len(right))
             return List(left + right) if kind is List else left + right
@@ -174,41 +175,30 @@ def _shift(count: Any) -> int:
     return count
 
 
-def negate(value: Any) -> Any:
-    """`-value`."""
-    return -value if type(value) in _NUMBERS else _unknown_unary("-", value)
-
-
-def positive(value: Any) -> Any:
-    """`+value`."""
-    return value if type(value) in _NUMBERS else _unknown_unary("+", value)
-
-
-def invert(value: Any) -> Any:
-    """`~value`."""
-    return ~value if type(value) is int else _unknown_unary("~", value)
-
-
-def _unknown_unary(op: str, value: Any) -> Any:
+def unary(op: str, value: Any) -> Any:
+    """`-value`, `+value` or `~value`."""
+    if type(value) is int and op == "~":
+        return ~value
+    if type(value) in _NUMBERS and op != "~":
+        return -value if op == "-" else value
     raise EvalError(f"unknown unary op: {op} {type_name(value)}")
 
 
-def not_equal(left: Any, right: Any) -> bool:
-    """`left != right`."""
-    return not equal(left, right)
+def _is_nan(number: float) -> bool:
+    return type(number) is float and math.isnan(number)
 
 
 def _order(left: Any, right: Any, op: str) -> int:
     """Negative, zero or positive as left sorts before, with or after right. NaN is the greatest number."""
     kind = type(left)
     if kind in _NUMBERS and type(right) in _NUMBERS:
-        nan = math.isnan(left) - math.isnan(right)
+        nan = _is_nan(left) - _is_nan(right)
         return nan or (left > right) - (left < right)
     if kind is type(right):
         if kind is str and not (left.isascii() and right.isascii()):
             left, right = encode(left), encode(right)
         if kind in (str, bytes, bool):
-            return (left > right) - (left < right)
+            return int(left > right) - int(left < right)
         if kind is List or kind is tuple:
             for one, other in zip(left, right):  # noqa: B905 - the shorter decides
                 if not equal(one, other):
@@ -220,7 +210,7 @@ def _order(left: Any, right: Any, op: str) -> int:
 def less(left: Any, right: Any) -> bool:
     """`left < right`; for sets, whether left is a proper subset."""
     if type(left) is int is type(right):
-        return left < right  # type: ignore[no-any-return]
+        return left < right
     if type(left) is Set is type(right):
         return len(left) < len(right) and less_equal(left, right)
     return _order(left, right, "<") < 0
@@ -267,11 +257,6 @@ def contains(item: Any, container: Any) -> bool:
     if kind is Set or (isinstance(container, Value) and hasattr(container, "__contains__")):
         return item in container
     return bool(unknown("in", item, container))
-
-
-def not_contains(item: Any, container: Any) -> bool:
-    """`item not in container`."""
-    return not contains(item, container)
 
 
 def index(container: Any, place: Any) -> Any:

@@ -18,7 +18,7 @@ _before = [0]
 @contextmanager
 def deep_recursion(frames: int) -> Iterator[None]:
     """Allow this many Python frames on top of those that are active."""
-    depth, frame = 0, sys._getframe()
+    depth, frame = 0, sys._getframe()  # noqa: SLF001 - the depth is nowhere else
     while frame.f_back:
         depth, frame = depth + 1, frame.f_back
     if not _asked:

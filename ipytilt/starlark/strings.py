@@ -63,8 +63,8 @@ def _window(text: str, sub: str, start: Any, end: Any) -> tuple[Any, Any, int]:
     return data[begin:stop], needle, begin
 
 
-def _find(text: str, sub: str, start: Any, end: Any, last: bool = False) -> int:
-    part, needle, begin = _window(text, sub, start, end)
+def _find(text: str, sub: str, *bounds: Any, last: bool = False) -> int:
+    part, needle, begin = _window(text, sub, *bounds)
     found: int = part.rfind(needle) if last else part.find(needle)
     return found if found < 0 else found + begin
 
@@ -75,15 +75,15 @@ def _found(place: int) -> int:
     return place
 
 
-def _affixed(text: str, affix: Any, start: Any, end: Any, test: str) -> bool:
-    if type(affix) is str and start is None and end is None and (affix.isascii() or text.isascii()):
+def _affixed(text: str, affix: Any, *bounds: Any, test: str) -> bool:
+    if type(affix) is str and bounds == (None, None) and (affix.isascii() or text.isascii()):
         return bool(getattr(text, test)(affix))
     affixes = affix if type(affix) is tuple else (affix,)
     for place, item in enumerate(affixes):
         if type(item) is not str:
             where = f"want string, got {type_name(item)}, for element {place}"
             raise EvalError(where if type(affix) is tuple else f"got {type_name(item)}, want string or tuple of string")
-    parts = [_window(text, item, start, end) for item in affixes]
+    parts = [_window(text, item, *bounds) for item in affixes]
     return any(getattr(part, test)(needle) for part, needle, _ in parts)
 
 
@@ -130,7 +130,7 @@ register(
         "count": lambda text, sub, start=None, end=None, /: (part := _window(text, sub, start, end))[0].count(part[1]),
         "elem_ords": lambda text, /: StringView(text, "elem_ords", list(encode(text))),
         "elems": lambda text, /: StringView(text, "elems", _elems(text)),
-        "endswith": lambda text, suffix, start=None, end=None, /: _affixed(text, suffix, start, end, "endswith"),
+        "endswith": lambda text, suffix, start=None, end=None, /: _affixed(text, suffix, start, end, test="endswith"),
         "find": lambda text, sub, start=None, end=None, /: _find(text, sub, start, end),
         "format": lambda text, /, *args, **kwargs: format_text(text, args, kwargs),
         "index": lambda text, sub, start=None, end=None, /: _found(_find(text, sub, start, end)),
@@ -148,14 +148,16 @@ register(
         "removeprefix": lambda text, prefix, /: text.removeprefix(prefix),
         "removesuffix": lambda text, suffix, /: text.removesuffix(suffix),
         "replace": lambda text, old, new, count=-1, /: _replace(text, old, new, count),
-        "rfind": lambda text, sub, start=None, end=None, /: _find(text, sub, start, end, True),
-        "rindex": lambda text, sub, start=None, end=None, /: _found(_find(text, sub, start, end, True)),
+        "rfind": lambda text, sub, start=None, end=None, /: _find(text, sub, start, end, last=True),
+        "rindex": lambda text, sub, start=None, end=None, /: _found(_find(text, sub, start, end, last=True)),
         "rpartition": lambda text, sep, /: text.rpartition(_separator(sep)),
         "rsplit": lambda text, sep=None, maxsplit=-1, /: List(text.rsplit(_separator(sep), maxsplit)),
         "rstrip": lambda text, cutset="", /: text.rstrip(cutset or None),
         "split": lambda text, sep=None, maxsplit=-1, /: List(text.split(_separator(sep), maxsplit)),
         "splitlines": lambda text, keepends=False, /: _lines(text, keepends),
-        "startswith": lambda text, prefix, start=None, end=None, /: _affixed(text, prefix, start, end, "startswith"),
+        "startswith": lambda text, prefix, start=None, end=None, /: _affixed(
+            text, prefix, start, end, test="startswith"
+        ),
         "strip": lambda text, cutset="", /: text.strip(cutset or None),
         "title": lambda text, /: text.title(),
         "upper": lambda text, /: text.upper() if text.isascii() else _cased(text, str.upper),

@@ -199,35 +199,30 @@ class Source:
 
 
 _ABSENT: dict[type[ast.AST], str] = {
-    ast.AnnAssign: "type annotations",
-    ast.Assert: "assert statements",
-    ast.AsyncFor: "async",
-    ast.AsyncFunctionDef: "async",
-    ast.AsyncWith: "async",
-    ast.Await: "await",
-    ast.ClassDef: "classes",
-    ast.Delete: "del statements",
-    ast.GeneratorExp: "generator expressions",
-    ast.Global: "global statements",
-    ast.Import: "import statements (use load)",
-    ast.ImportFrom: "import statements (use load)",
-    ast.JoinedStr: "f-strings",
-    ast.MatMult: "the @ operator",
-    ast.Match: "match statements",
-    ast.NamedExpr: "the := operator",
-    ast.Nonlocal: "nonlocal statements",
-    ast.Pow: "the ** operator",
-    ast.Raise: "raise statements (use fail)",
-    ast.Set: "set literals (use set([...]))",
-    ast.SetComp: "set comprehensions (use set([...]))",
-    ast.Try: "try statements",
-    ast.TryStar: "try statements",
-    ast.With: "with statements",
-    ast.Yield: "yield",
-    ast.YieldFrom: "yield",
+    getattr(ast, name): what
+    for what, names in {
+        "async": "AsyncFor AsyncFunctionDef AsyncWith Await",
+        "assert statements": "Assert",
+        "classes": "ClassDef",
+        "del statements": "Delete",
+        "f-strings": "JoinedStr",
+        "generator expressions": "GeneratorExp",
+        "global statements": "Global Nonlocal",
+        "import statements (use load)": "Import ImportFrom",
+        "match statements": "Match",
+        "raise statements (use fail)": "Raise",
+        "set comprehensions (use set([...]))": "SetComp",
+        "set literals (use set([...]))": "Set",
+        "the ** operator": "Pow",
+        "the := operator": "NamedExpr",
+        "the @ operator": "MatMult",
+        "try statements": "Try TryStar",
+        "type annotations": "AnnAssign",
+        "with statements": "With",
+        "yield": "Yield YieldFrom",
+    }.items()
+    for name in names.split()
 }
-
-
 _SIMPLE = {ast.Name, ast.Load, ast.Store, ast.alias}
 MAX_NESTING = 1_000  # levels of the tree; Python's compiler recurses on it
 

@@ -341,7 +341,7 @@ def format_text(template: str, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     parts = []
     for before, name, conversion in fields:
         parts.append(before)
-        if type(name) is str:
+        if isinstance(name, str):
             value = _keyword(kwargs, name)
         elif name < len(args):
             value = args[name]

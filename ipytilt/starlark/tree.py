@@ -4,33 +4,40 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeGuard, TypeVar
 
 Place = tuple[int, int]  # line from 1, column from 0
+N = TypeVar("N", bound=ast.stmt | ast.expr | ast.keyword)
 
 
-def located(node: Any, place: Place) -> Any:
+def located(node: N, place: Place) -> N:
     """Put a node at a place of the original text."""
     node.lineno = node.end_lineno = place[0]
     node.col_offset, node.end_col_offset = place[1], place[1] + 1
     return node
 
 
-def variable(name: str, place: Place, context: ast.expr_context | None = None) -> Any:
+def variable(name: str, place: Place, context: ast.expr_context | None = None) -> ast.Name:
+    """A variable, to be read unless the context says otherwise."""
     return located(ast.Name(name, context or ast.Load()), place)
 
 
-def constant(value: Any, place: Place) -> Any:
+def constant(value: Any, place: Place) -> ast.Constant:
+    """A literal."""
     return located(ast.Constant(value), place)
 
 
-def call_helper(helper: str, args: list[ast.expr], place: Place) -> Any:
+def call_helper(helper: str, args: list[ast.expr], place: Place) -> ast.Call:
+    """A call of one of our own functions."""
     return located(ast.Call(variable(helper, place), args, []), place)
 
 
 def toplevel_function(name: str, body: list[ast.stmt]) -> ast.FunctionDef:
+    """A function without parameters."""
     args = ast.arguments(posonlyargs=[], args=[], kwonlyargs=[], kw_defaults=[], defaults=[])
-    return ast.FunctionDef(name=name, args=args, body=body, decorator_list=[], type_params=[])
+    function = ast.FunctionDef(name=name, args=args, body=body, decorator_list=[])
+    function.type_params = []  # type: ignore[attr-defined,unused-ignore] # Python 3.12 and later want it
+    return function
 
 
 def calls_something(function: ast.FunctionDef) -> bool:
@@ -39,6 +46,7 @@ def calls_something(function: ast.FunctionDef) -> bool:
 
 
 def is_load(node: ast.Call) -> bool:
+    """Whether this is a load statement."""
     return isinstance(node.func, ast.Name) and node.func.id == "load"
 
 
@@ -47,7 +55,7 @@ def compares_as_python(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and (node.value is None or type(node.value) is str)
 
 
-def is_small(node: ast.expr) -> bool:
+def is_small(node: ast.expr) -> TypeGuard[ast.Constant]:
     """Whether this is an int literal that cannot make another int much larger."""
     return isinstance(node, ast.Constant) and type(node.value) is int and abs(node.value) < 1 << 32
 
@@ -58,9 +66,10 @@ def shape_of(target: ast.expr) -> Any:
 
 
 def only_names(target: ast.expr) -> bool:
-    return (
-        all(map(only_names, target.elts)) if isinstance(target, ast.Tuple | ast.List) else isinstance(target, ast.Name)
-    )
+    """Whether an assignment target binds nothing but variables."""
+    if isinstance(target, ast.Tuple | ast.List):
+        return all(map(only_names, target.elts))
+    return isinstance(target, ast.Name)
 
 
 def names_of(target: ast.AST) -> Iterator[str]:
@@ -73,6 +82,7 @@ def names_of(target: ast.AST) -> Iterator[str]:
 
 
 def parameter_names(args: ast.arguments) -> Iterator[str]:
+    """The variables that calling a function binds."""
     for arg in [*args.args, *args.kwonlyargs, *filter(None, (args.vararg, args.kwarg))]:
         yield arg.arg
 

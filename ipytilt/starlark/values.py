@@ -238,6 +238,7 @@ class Builtin:
         self.receiver = receiver
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        """Call the host."""
         result = self.fn(CURRENT.get(), args, kwargs)  # type: ignore[arg-type]
         return from_python(result) if type(result) in _PLAIN else result
 

@@ -37,13 +37,17 @@ class Box(Value):
         return list(self.fields.values())
 
     def __getitem__(self, name: Any) -> Any:
+        if name not in self:
+            raise KeyError(name)
         return self.fields[name]
 
     def __setitem__(self, name: Any, value: Any) -> None:
+        if not isinstance(name, str):
+            raise EvalError("a box has names only")
         self.set_attr(name, value)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.fields
+        return isinstance(name, str) and name in self.fields
 
     def __iter__(self) -> Any:
         return iter(self.fields)
@@ -98,10 +102,15 @@ def _builtin(name: str, fn: Callable[..., Any]) -> Builtin:
     return Builtin(name, lambda _thread, args, kwargs: fn(*args, **kwargs))
 
 
+def _frozen(value: Any) -> Any:
+    freeze(value)
+    return value
+
+
 PREDECLARED: dict[str, Any] = {
     "assert_eq": Builtin("assert_eq", assert_eq),
     "assert_fails": Builtin("assert_fails", assert_fails),
-    "freeze": _builtin("freeze", lambda value: (freeze(value), value)[1]),
+    "freeze": _builtin("freeze", _frozen),
     "struct": _builtin("struct", lambda **fields: Struct(fields)),
     "link": _builtin("link", lambda **fields: Struct(fields, constructor="link", type_name="struct")),
     "box": _builtin("box", Box),

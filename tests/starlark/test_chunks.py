@@ -1,7 +1,7 @@
 """The language files: chunks cut by `---`, each a program of its own.
 
-A chunk passes if its assertions hold. A line that ends in `### "regex"` must be where the program fails, when it is checked
-or run, with a message that the regex matches.
+A chunk passes if its assertions hold. A line that ends in `### "regex"` must be where the program fails, when it is
+checked or run, with a message that the regex matches.
 """
 
 from __future__ import annotations
