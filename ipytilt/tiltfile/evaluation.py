@@ -76,11 +76,6 @@ class Eval:
         """The working directory: where relative paths start."""
         return self._running[-1].dir
 
-    @property
-    def is_main(self) -> bool:
-        """The root file itself is being executed, not one it loaded."""
-        return len(self._running) == 1
-
     def path(self, path: str) -> str:
         """The path made absolute and clean."""
         return absolute(self.dir, path)
