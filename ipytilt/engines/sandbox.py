@@ -4,6 +4,9 @@ It implements all four ports. Nothing is made, tried or started before the first
 tables of images and containers; it is never held while something is built, started or stopped. Each `Observe` and
 `Follow` order has a thread of its own.
 
+What it is not: containers share the network of this machine (two that listen on one port are in each other's way), its
+users and its devices; resources are not limited; what a step leaves in the background ends with the step.
+
 The rooms behind: `sandbox_image` builds, `sandbox_store` keeps trees, `sandbox_run` makes views, `sandbox_container`
 runs, `sandbox_service` reads Compose services. Linux only.
 """

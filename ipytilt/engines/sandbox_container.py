@@ -173,6 +173,7 @@ class SandboxContainer:
     def restart(self) -> None:
         """End the main process without grace and run it again on the same files. Raises as `start`."""
         with self._operating:
+            self._ended.clear()
             self._set_aside("restarting", grace=0)
             self.start()
 

@@ -313,7 +313,7 @@ def _replace(directory: int, name: str, *, make: Callable[[str], None]) -> None:
         make(temporary)
         try:
             os.rename(temporary, name, src_dir_fd=directory, dst_dir_fd=directory)
-        except (IsADirectoryError, FileExistsError, OSError) as error:
+        except OSError as error:
             if error.errno not in {errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY}:
                 raise
             shutil.rmtree(name, dir_fd=directory)

@@ -59,7 +59,7 @@ def main(argv: list[str]) -> int:
                 _end_others()
                 return code
     except OSError as error:
-        print(f"sandbox: {error}", file=sys.stderr)  # noqa: T201 - a program of its own: this is its voice
+        os.write(2, f"sandbox: {error}\n".encode())
     return _SETUP_FAILED
 
 

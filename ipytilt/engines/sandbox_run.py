@@ -28,13 +28,13 @@ from typing import Protocol
 
 from ipytilt import processes
 from ipytilt.core.paths import is_below
-from ipytilt.engines import sandbox_init
 from ipytilt.engines.sandbox_files import clone_tree, remove_tree
 
 _OWN_DIRECTORIES = frozenset({"dev", "proc", "sys", "tmp"})  # every view has its own, or is given them last
 _HOME = "/root"
 _TMP = "/tmp"  # noqa: S108 - every view's own, in the usual place
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm"))
+_INIT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "sandbox_init.py")
 _INIT_INSIDE = "/dev/ipytilt-init"  # the package itself may be where a view has something of its own
 _SHARED = ("/proc", "/sys", *_DEVICES)
 _DOCKER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -114,7 +114,7 @@ class Isolation(Protocol):
         ...
 
 
-def _program(*words: str, command: Sequence[str], file: str = sandbox_init.__file__) -> list[str]:
+def _program(*words: str, command: Sequence[str], file: str = _INIT) -> list[str]:
     return [sys.executable, "-I", "-S", file, *words, "--", *command]
 
 
@@ -324,7 +324,7 @@ class Proot:
 
     def _arguments(self, view: View, inner: Sequence[str]) -> list[str]:
         pairs = [
-            f"{sandbox_init.__file__}:{_INIT_INSIDE}",
+            f"{_INIT}:{_INIT_INSIDE}",
             *view.covered,
             *(f"{view.tree}{path}:{path}" for path in view.shadows),
         ]

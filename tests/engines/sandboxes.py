@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from ipytilt.core.spec import Compose, ComposeProject, DockerBuild, Ignore, Image, Resource
-from ipytilt.core.steps import Apply, BuildImage, Built, Container
-from ipytilt.engines.base import Work
+from ipytilt.core.steps import Apply, BuildImage, Built, Container, Follow, Observe
+from ipytilt.engines.base import ContainersSeen, Fact, Work
 from ipytilt.engines.sandbox import SandboxEngine
+
+SLEEPER = 'FROM a\nWORKDIR /app\nCMD ["sleep", "1000"]'
 
 
 class Listening:
@@ -118,3 +120,26 @@ def processes_named(word: str) -> list[int]:
             if word.encode() in (entry / "cmdline").read_bytes().split(b"\0"):
                 found.append(int(entry.name))
     return found
+
+
+def observe(sandbox: Running, *names: str) -> list[Fact]:
+    """Facts about resources, as they come; observing ends with the test."""
+    facts: list[Fact] = []
+    resources = tuple(service(sandbox.folder, {}, name=name) for name in names)
+    stop = sandbox.engine.start(Observe("sandbox", resources), facts.append, Listening().log)
+    sandbox.at_end.append(stop)
+    return facts
+
+
+def last(facts: list[Fact], name: str = "web") -> Container | None:
+    """The container of a resource, as last reported."""
+    seen = [fact for fact in facts if isinstance(fact, ContainersSeen) and fact.resource == name]
+    return seen[-1].containers[0] if seen and seen[-1].containers else None
+
+
+def follow(sandbox: Running, container: Container) -> list[str]:
+    """The container's output, as it comes; following ends with the test."""
+    listening = Listening()
+    order = Follow("web", container.id, container.started_at)
+    sandbox.at_end.append(sandbox.engine.start(order, lambda _: None, listening.log))
+    return listening.lines
