@@ -281,6 +281,7 @@ export function createFeed({ view, state, send }) {
       take({ ...message, document }, Object.keys(message.patch.rows ?? {}));
     },
     logs: (message, buffers) => {
+      if (message.seq > seq) ask({ do: "document" }); // a patch was lost on the way
       if (message.revision !== revision) {
         revision = message.revision;
         streams.forEach((stream) => stream.forget());
@@ -699,6 +700,10 @@ class LogView {
   drawNow() {
     const stream = this.feed.stream(this.name);
     if (!stream) return;
+    if (!this.scroller.clientHeight) { // taken out of the page for a moment, as notebooks do
+      this.draw();
+      return;
+    }
     const { count, at } = this.selection(stream);
     const { scroller } = this;
     setAttribute(this.space, "style", `height:${count * LINE_HEIGHT}px`);

@@ -122,7 +122,7 @@ class Pump(Generic[S]):
             self._answer(self._requests.popleft())
         message, buffers = self._tails.collect(time.monotonic())
         if message:
-            self._sink.send(message, buffers)
+            self._sink.send({**message, "seq": self._newest[0]}, buffers)
         if self._settle_at is not None and time.monotonic() >= self._settle_at:
             self._settle_at = None
             self._sink.settled(self._newest[1])
@@ -178,13 +178,18 @@ class _Tails:
         self._revision = logs.revision
 
     def follow(self, reader: str, streams: tuple[str, ...], now: float) -> None:
-        """`reader` shows the ends of `streams` from now on: it starts with the last page of each."""
+        """`reader` shows the ends of `streams` from now on: it starts with the last page of each.
+
+        A renewal is answered with the heads alone, from which the reader sees whether it has lost a message.
+        """
         before = self._readers.pop(reader, ((), 0.0))[0]
         if streams:
             self._readers[reader] = (streams, now + _LEASE_SECONDS)
         for stream in streams:
             if stream not in before:
                 self._sent.pop(stream, None)
+            elif stream in self._sent:
+                self._sent[stream] = (-1, self._sent[stream][1])
 
     def collect(self, now: float) -> tuple[dict[str, Any], tuple[bytes, ...]]:
         """The message with the heads that moved and the lines not yet sent, newest first in the budget; or nothing."""

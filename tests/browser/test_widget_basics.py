@@ -65,7 +65,7 @@ def test_buttons_are_possible_when_the_kernel_says_so_and_show_what_was_sent(lab
     row(lab_page, "api").locator(".it-trigger").press("Enter")
     expect(lab_page.page.locator("[aria-busy]")).to_have_count(0)
     row(lab_page, "loadtest").get_by_role("button", name="loadtest", exact=True).click()
-    row(lab_page, "loadtest").get_by_role("button", name="Enable").click()
+    row(lab_page, "loadtest").get_by_role("button", name="Enable", exact=True).click()
     lab_page.run(1)
     said = lab_page.output(1).inner_text()
     assert re.findall(r"(\w+)\(id='\w+', resource='(\w+)'\)", said) == [

@@ -141,11 +141,10 @@ def test_lines_travel_only_while_somebody_reads_them(rig: Rig) -> None:
     assert second[1] == (b"e1.500\tapi\tafter",)
 
 
-def test_unsubscribing_ends_the_lines_and_a_second_reader_starts_anew(rig: Rig) -> None:
+def test_a_second_reader_starts_anew_and_unsubscribing_ends_the_lines(rig: Rig) -> None:
     rig.logs.append("api", "one")
     rig.follow("api")
     eventually(lambda: len(rig.sink.of("logs")) == 1)
-    rig.follow("api")  # a renewal
     rig.follow("api", reader="another page")
     eventually(lambda: len(rig.sink.of("logs")) == 2)
     assert rig.sink.of("logs")[1][1] == (b"i1.500\tapi\tone",)
@@ -155,6 +154,18 @@ def test_unsubscribing_ends_the_lines_and_a_second_reader_starts_anew(rig: Rig) 
     rig.show("api")
     eventually(lambda: rig.sink.of("patch"))
     assert len(rig.sink.of("logs")) == 2
+
+
+def test_a_renewal_tells_what_there_is_so_that_a_lost_message_shows(rig: Rig) -> None:
+    rig.logs.append("api", "one")
+    rig.follow("api")
+    rig.show("api")
+    eventually(lambda: rig.sink.of("logs") and rig.sink.of("patch"))
+    rig.follow("api")
+    message, buffers = eventually(lambda: rig.sink.of("logs")[1:])[0]
+    assert message["heads"] == {"api": (0, 1)}
+    assert message["seq"] == 1
+    assert buffers == (b"",)
 
 
 def test_a_flood_sends_the_newest_lines_within_the_budget_and_pages_fill_the_gap(rig: Rig) -> None:
