@@ -10,7 +10,7 @@ from ipytilt.starlark.control import check_items
 from ipytilt.starlark.errors import EvalError
 from ipytilt.starlark.operators import bit_xor, checked_index, elements
 from ipytilt.starlark.text import to_repr
-from ipytilt.starlark.values import MISSING, Dict, List, Set, equal, key, type_name
+from ipytilt.starlark.values import MISSING, Dict, List, Set, Value, equal, key, type_name
 
 
 def want_int(value: Any) -> int:
@@ -22,7 +22,7 @@ def want_int(value: Any) -> int:
 
 def update(target: Dict, pairs: Any, kwargs: dict[str, Any]) -> None:
     """Set entries from another dict, from pairs, or from nothing (None), and from keyword arguments."""
-    if type(pairs) is Dict:
+    if type(pairs) is Dict or (isinstance(pairs, Value) and hasattr(pairs, "pairs")):
         for name, value in pairs.pairs():
             target.store(name, value)
     elif pairs is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 _asked: list[int] = []  # list operations are atomic; a lost race costs depth, never safety
 _before = [0]
@@ -24,9 +24,10 @@ def deep_recursion(frames: int) -> Iterator[None]:
     if not _asked:
         _before[0] = sys.getrecursionlimit()
     _asked.append(depth + frames)
-    sys.setrecursionlimit(max(_before[0], *_asked))
+    sys.setrecursionlimit(max([*_before, *_asked]))
     try:
         yield
     finally:
         _asked.remove(depth + frames)
-        sys.setrecursionlimit(max(_before[0], *_asked, depth + 50))
+        with suppress(RecursionError):  # no room at all here: the next evaluation puts it back
+            sys.setrecursionlimit(max([*_before, *_asked]))

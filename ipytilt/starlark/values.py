@@ -136,7 +136,7 @@ class Value:
 
     `type_name` is what `type(x)` says. Text, truth, equality and (where `hashable`) hash follow Python's `__str__` (for
     both str and repr), `__bool__`, `__eq__`, `__hash__`; `__iter__`, `__len__`, `__contains__`, `__getitem__`,
-    `__setitem__` (raise KeyError for a missing key) and `__call__` are used if defined.
+    `__setitem__` (raise KeyError for a missing key) and `__call__` are used if defined, and `pairs()` by `dict(x)`.
     """
 
     type_name: str = "value"

@@ -55,6 +55,9 @@ class Box(Value):
     def __len__(self) -> int:
         return len(self.fields)
 
+    def pairs(self) -> list[tuple[str, Any]]:
+        return list(self.fields.items())
+
     def __str__(self) -> str:
         return "<box>"
 
