@@ -106,11 +106,12 @@ def _outcome(update: Update, yields: list[_Yield]) -> Outcome:
         return Stopped(built)
     containers = tuple(update.marks)
     synced = tuple(c for c, y in zip(containers, yields, strict=False) if y.error is None)
-    kind = _kind(error)
+    kind = kind_of(error)
     return Failed(info_of(error), kind, built, synced, failed.container)
 
 
-def _kind(error: BaseException | None) -> Literal["rejected", "unavailable", "broke", "bug"]:
+def kind_of(error: BaseException | None) -> Literal["rejected", "unavailable", "broke", "bug"]:
+    """What an error means for what happens next (see `Failed`)."""
     match error:
         case Unavailable():
             return "unavailable"

@@ -61,6 +61,7 @@ class Session:
         self.store: Store[State] = Store(State())
         self._tickets = itertools.count(1)
         self._lock = threading.Lock()
+        self._connecting = threading.Lock()
         self._engines: Engines | None = None
         self._running = False
         self._stopped = False
@@ -121,7 +122,7 @@ class Session:
 
     def engines(self) -> Engines:
         """The engines, connected on first use; blocks, so only for worker threads and for people who ask."""
-        with self._lock:
+        with self._connecting:
             if self._engines is None:
                 from ipytilt.engines.choose import choose
                 from ipytilt.engines.local import LocalEngine

@@ -16,8 +16,8 @@ from ipytilt.core.plan import LoadTiltfile, Update
 from ipytilt.core.spec import Spec
 from ipytilt.core.state import Cause
 from ipytilt.engines.base import Work
-from ipytilt.errors import Cancelled, TiltError
-from ipytilt.runtime.execute import Engines, info_of, perform
+from ipytilt.errors import Cancelled
+from ipytilt.runtime.execute import Engines, info_of, kind_of, perform
 from ipytilt.runtime.logs import Logs
 
 Post: TypeAlias = Callable[[ev.Event], None]
@@ -105,7 +105,7 @@ class Workers:
             if isinstance(outcome, ev.Ok) and update.lane == "full":
                 self._settle()  # what this update wrote is known before its end is
         except BaseException as error:  # noqa: BLE001 - the one finish, whatever happens
-            outcome = ev.Failed(info_of(error), "rejected" if isinstance(error, TiltError) else "bug")
+            outcome = ev.Failed(info_of(error), kind_of(error))
         self._log_outcome(outcome, work)
         post(ev.UpdateFinished(update.run, outcome, self._clock(), times))
 
