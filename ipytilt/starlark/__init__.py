@@ -12,8 +12,10 @@ programs, which then share one global namespace: pass `globals=module.globals` t
 None, bool, int, float, str, bytes, tuple and range are Python's own; str holds text whose operators count UTF-8 bytes
 (bytes that are no UTF-8 appear as surrogate escapes). List, Dict, Set and functions are classes of this package; host
 values derive from `Value`. A host builtin is `Builtin(name, fn)` with `fn(thread, args, kwargs)`: it returns a value,
-raises `EvalError(message)`, and may ask `thread.position()` and `thread.stack()`. Any other exception passes through
-unchanged, KeyboardInterrupt included.
+raises `EvalError(message)`, and may ask `thread.position()` and `thread.stack()`. It calls functions of the program by
+`thread.call(function, args, kwargs)`, and learns their parameters from `parameters(function)`. Any other exception passes
+through unchanged, KeyboardInterrupt included. What another file may load is `module.exports`, the globals without those
+that were loaded themselves.
 """
 
 from __future__ import annotations
