@@ -14,8 +14,8 @@ None, bool, int, float, str, bytes, tuple and range are Python's own; str holds 
 values derive from `Value`. A host builtin is `Builtin(name, fn)` with `fn(thread, args, kwargs)`: it returns a value,
 raises `EvalError(message)`, and may ask `thread.position()` and `thread.stack()`. It calls functions of the program by
 `thread.call(function, args, kwargs)`, and learns their parameters from `parameters(function)`. Any other exception
-passes through unchanged, KeyboardInterrupt included. What another file may load is `module.exports`, the globals without
-those that were loaded themselves.
+passes through unchanged, KeyboardInterrupt included. What another file may load is `module.exports`, the globals
+without those that were loaded themselves.
 """
 
 from __future__ import annotations

@@ -87,18 +87,20 @@ def did_you_mean(name: str, candidates: Sequence[str], form: str = "{}") -> str:
 
 def invoke(receiver: Any, name: str, /, *args: Any) -> Any:
     """`receiver.name(...)` without keyword arguments."""
-    kind = type(receiver)
-    if kind in METHODS and name in METHODS[kind]:
-        return METHODS[kind][name](receiver, *args)
-    return call(attribute(receiver, name), *args)
+    try:
+        function = METHODS[type(receiver)][name]
+    except KeyError:
+        return call(attribute(receiver, name), *args)
+    return function(receiver, *args)
 
 
 def invoke_named(receiver: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
     """`receiver.name(...)` with keyword arguments."""
-    kind = type(receiver)
-    if kind in METHODS and name in METHODS[kind]:
-        return METHODS[kind][name](receiver, *args, **kwargs)
-    return call(attribute(receiver, name), *args, **kwargs)
+    try:
+        function = METHODS[type(receiver)][name]
+    except KeyError:
+        return call(attribute(receiver, name), *args, **kwargs)
+    return function(receiver, *args, **kwargs)
 
 
 def call(function: Any, /, *args: Any, **kwargs: Any) -> Any:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ipytilt.starlark.calls import iterable_argument, register
-from ipytilt.starlark.control import check_items
+from ipytilt.starlark.control import MAX_ITEMS, check_items
 from ipytilt.starlark.errors import EvalError
 from ipytilt.starlark.operators import bit_xor, checked_index, elements
 from ipytilt.starlark.text import to_repr
@@ -62,7 +62,8 @@ def _append(items: List, x: Any, /) -> None:
     if items.frozen or items.iterating:
         items.writable("append to")
     items.append(x)
-    check_items(len(items))
+    if len(items) > MAX_ITEMS:
+        check_items(len(items))
 
 
 def _clear(items: List | Dict, /) -> None:

@@ -166,7 +166,8 @@ class Expressions:
     def _expr_binop(self, node: ast.BinOp) -> ast.expr:
         place = self.source.after(node.left)
         left, right = self.exprs((node.left, node.right))
-        slow = call_helper(BINARY[type(node.op)], [left, right], place)
+        formats = isinstance(node.op, ast.Mod) and isinstance(left, ast.Constant) and isinstance(left.value, str)
+        slow = call_helper(".interpolate" if formats else BINARY[type(node.op)], [left, right], place)
         if isinstance(node.op, ast.Add | ast.Sub | ast.Mod) and is_small(right) and right.value:
             return self.if_int(left, located(ast.BinOp(left, node.op, right), place), slow, place)
         return slow

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ipytilt.starlark.calls import register
-from ipytilt.starlark.control import check_text
+from ipytilt.starlark.control import MAX_TEXT, check_text
 from ipytilt.starlark.errors import EvalError
 from ipytilt.starlark.operators import checked_index, elements
 from ipytilt.starlark.text import decode, encode, format_text, joined, to_repr, whole
@@ -100,8 +100,9 @@ def _join(text: str, items: Any) -> str:
 
 
 def _replace(text: str, old: str, new: str, count: int) -> str:
-    found = text.count(old) if len(new) > len(old) else 0
-    check_text(len(text) + (found if count < 0 else min(count, found)) * len(new))
+    if len(text) * len(new) > MAX_TEXT:
+        found = text.count(old) if count < 0 else min(count, text.count(old))
+        check_text(len(text) + found * (len(new) - len(old)))
     return whole(text.replace(old, new, count))
 
 

@@ -231,7 +231,8 @@ def interpolate(template: str, operand: Any) -> str:
     fields, rest, plain = _percent_fields(template)
     if plain is not None:
         if len(plain) == 1 and type(operand) is plain[0]:
-            return whole(template % operand)
+            text = template % operand
+            return text if len(text) < 4_096 and text.isascii() else whole(text)
         if type(operand) is tuple and tuple(map(type, operand)) == plain:
             return whole(template % operand)
     args = operand if type(operand) is tuple else (operand,)
