@@ -286,7 +286,7 @@ class SandboxEngine:
         if process is None:
             raise Broke(f"container {where.name} is not running", engine=ENGINE, doing=doing)
         code = finish(process, work)
-        if not container.running:
+        if code and not container.running:
             raise Broke(f"container {where.name} ended meanwhile", engine=ENGINE, doing=doing)
         return code
 

@@ -24,6 +24,7 @@ from ipytilt.processes import Process
 
 _KEPT_LINES = 5000
 _FOLLOWER_STOP_SECONDS = 1.0
+_STEP_SECONDS = 0.5  # what a step that is about to end gets when its container ended first
 _FIRST_DELAY, _LAST_DELAY, _LONG_ENOUGH = 0.1, 60.0, 10.0  # seconds between restarts, as Docker's
 
 
@@ -257,13 +258,16 @@ class SandboxContainer:
         with self._lock:
             if self._process is not process:
                 return
-            for step in self._steps:
-                step.kill()
+            steps = list(self._steps)
             lived = time.time() - process.started_at
             self._state, self._exit_code = "exited", code
             again = self._wants_restart(code or 0)
             self._delay = _FIRST_DELAY if lived > _LONG_ENOUGH else min(2 * self._delay, _LAST_DELAY)
         self._changed()
+        deadline = time.monotonic() + _STEP_SECONDS
+        for step in steps:
+            step.settle(deadline)
+            step.kill()
         if not again or self._ended.wait(self._delay):
             return
         with self._operating:
