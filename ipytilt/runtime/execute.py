@@ -76,10 +76,13 @@ class _Yield:
 
 
 def perform(
-    update: Update, engines: Engines, work: Work, *, on_step: StepStartedHook
+    update: Update, engines: Engines, work: Work, *, on_step: StepStartedHook, directory: str
 ) -> tuple[Outcome, tuple[tuple[str, float], ...]]:
-    """Carry the update out; never raises. Returns the outcome and what each step took, in seconds."""
-    branches = [_Branch(update, steps, engines, work) for steps in update.branches]
+    """Carry the update out; never raises. Returns the outcome and what each step took, in seconds.
+
+    Log lines show paths below `directory` relative to it.
+    """
+    branches = [_Branch(update, steps, engines, work=work, directory=directory) for steps in update.branches]
     threads = [
         threading.Thread(target=b.run, args=(lambda *_: None,), name=f"ipytilt-run-{update.run}-{i}", daemon=True)
         for i, b in enumerate(branches[1:], 1)
@@ -135,11 +138,14 @@ def info_of(error: BaseException | None) -> ErrorInfo:
 class _Branch:
     """A sequence of steps on one thread."""
 
-    def __init__(self, update: Update, steps: tuple[Step, ...], engines: Engines, work: Work) -> None:
+    def __init__(
+        self, update: Update, steps: tuple[Step, ...], engines: Engines, *, work: Work, directory: str
+    ) -> None:
         self._update = update
         self._steps = steps
         self._engines = engines
         self._work = work
+        self._prefix = directory.rstrip("/") + "/"
         self.result = _Yield()
 
     def run(self, on_step: StepStartedHook) -> None:
@@ -206,11 +212,16 @@ class _Branch:
         lines: list[str] = []
         if gone:
             lines.append(f"Will delete {len(gone)} file(s) from container: {name}")
-            lines += [f"- '{copy.container}' (matched local path: '{copy.local}')" for copy in gone[:_SHOWN_FILES]]
+            lines += [
+                f"- '{copy.container}' (matched local path: '{self._short(copy)}')" for copy in gone[:_SHOWN_FILES]
+            ]
         if here:
             lines.append(f"Will copy {len(here)} file(s) to container: {name}")
-            lines += [f"- '{copy.local}' --> '{copy.container}'" for copy in here[:_SHOWN_FILES]]
+            lines += [f"- '{self._short(copy)}' --> '{copy.container}'" for copy in here[:_SHOWN_FILES]]
         self._work.log("\n".join(lines))
+
+    def _short(self, copy: Copy) -> str:
+        return copy.local.removeprefix(self._prefix)
 
     def _with_bases(self, step: BuildImage) -> BuildImage:
         """Bases built a moment ago take the place of older ones."""

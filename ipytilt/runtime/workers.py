@@ -101,7 +101,7 @@ class Workers:
 
         try:
             work.log(headline(update.cause, self._directory))
-            outcome, times = perform(update, self._engines(), work, on_step=on_step)
+            outcome, times = perform(update, self._engines(), work, on_step=on_step, directory=self._directory)
             if isinstance(outcome, ev.Ok) and update.lane == "full":
                 self._settle()  # what this update wrote is known before its end is
         except BaseException as error:  # noqa: BLE001 - the one finish, whatever happens
