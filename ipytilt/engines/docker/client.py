@@ -167,16 +167,17 @@ def find_daemon(environ: Mapping[str, str]) -> Daemon:
 def container_of(inspected: Mapping[str, Any]) -> Container:
     """Our value for what the daemon says of a container."""
     state = inspected["State"]
+    word = state["Status"].replace("stopped", "exited")  # Podman, until it has tidied up
     bindings = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
     ports = {int(binding["HostPort"]) for found in bindings.values() for binding in found or () if binding["HostPort"]}
     return Container(
         id=inspected["Id"],
         name=inspected["Name"].lstrip("/"),
         service=(inspected["Config"].get("Labels") or {}).get(SERVICE_LABEL, ""),
-        state=state["Status"],
+        state=word,
         image=inspected["Image"],
         started_at=state["StartedAt"],
-        exit_code=state["ExitCode"] if state["Status"] in _GONE_STATES else None,
+        exit_code=state["ExitCode"] if word in _GONE_STATES else None,
         health=(state.get("Health") or {}).get("Status", ""),
         error=state.get("Error", ""),
         ports=tuple(sorted(ports)),
