@@ -135,8 +135,8 @@ def test_a_build_that_fails_says_so_and_recovers_with_the_fix(project: Project) 
     project.up()
     before = project.container()
     project.write("app/Dockerfile", DOCKERFILE + "RUN echo going wrong && exit 7\n")
+    project.until(lambda s: s.load.count == 2 and not s.load.stale)
     with pytest.raises(TiltError, match="app-image"):
-        project.until(lambda s: s.load.count == 2 and not s.load.stale)
         project.ready()
     assert "going wrong" in project.log()
     assert project.container().id == before.id
@@ -157,7 +157,7 @@ def test_a_missing_dockerfile_is_named_and_its_creation_is_enough(project: Proje
 
 
 @pytest.mark.parametrize(
-    ("text", "expected", "line"),
+    "text, expected, line",
     [
         pytest.param("x = (", "", 1, id="syntax error"),
         pytest.param("docker_biuld('a', '.')", "docker_build", 1, id="unknown builtin"),
