@@ -20,10 +20,10 @@ from ipytilt.core import explain as answers
 from ipytilt.core import status
 from ipytilt.core.plan import LoadTiltfile
 from ipytilt.core.spec import Resource, Spec
-from ipytilt.core.state import State
+from ipytilt.core.state import TILTFILE, State
 from ipytilt.core.steps import Watch
 from ipytilt.engines.base import Work
-from ipytilt.errors import Reported, TiltError, UsageError
+from ipytilt.errors import Cancelled, Reported, TiltError, UsageError
 from ipytilt.runtime.controller import Controller
 from ipytilt.runtime.execute import Engines
 from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Logs
@@ -61,7 +61,7 @@ class Session:
         self.store: Store[State] = Store(State())
         self._tickets = itertools.count(1)
         self._lock = threading.Lock()
-        self._connecting = threading.Lock()
+        self._connecting = threading.Lock()  # its own: a daemon may take its time
         self._engines: Engines | None = None
         self._running = False
         self._stopped = False
@@ -88,7 +88,7 @@ class Session:
         """Start the threads, once; raises TiltError after `stop`."""
         with self._lock:
             if self._stopped:
-                raise TiltError("This session was stopped", hint="%reload_ext ipytilt starts a new one")
+                raise self._over()
             if self._running:
                 return
             self._running = True
@@ -98,21 +98,26 @@ class Session:
         self._controller.start()
         self._standing.start()
 
+    @property
+    def started(self) -> bool:
+        """Its threads run, or have run."""
+        return self._running
+
     def stop(self) -> tuple[str, ...]:
         """End everything that must not outlive the kernel; containers stay. Returns the names of what did not end."""
         with self._lock:
-            if self._stopped or not self._running:
-                self._stopped = True
-                self.store.close()
+            if self._stopped:
                 return ()
             self._stopped = True
         deadline = time.monotonic() + STOP_SECONDS
-        left = list(self._controller.stop(deadline))
-        left += self._workers.stop(deadline - STOP_SECONDS / 2)
-        left += self._standing.stop(deadline)
+        left: list[str] = []
+        if self._running:
+            left += self._controller.stop(deadline)
+            left += self._workers.stop(deadline - STOP_SECONDS / 2)
+            left += self._standing.stop(deadline)
         if self._watcher is not None:
             self._watcher.stop()
-        if self._engines is not None:
+        if self._engines is not None:  # somebody may have asked for them before anything was started
             self._engines.containers.close()
         from ipytilt import processes
 
@@ -128,7 +133,11 @@ class Session:
                 from ipytilt.engines.local import LocalEngine
 
                 containers, note = choose(self.config.engine, os.environ)
-                self._engines = Engines(containers, LocalEngine())
+                with self._lock:
+                    if self._stopped:
+                        containers.close()
+                        raise self._over()
+                    self._engines = Engines(containers, LocalEngine())
                 self.logs.append(ALL, note)
             return self._engines
 
@@ -174,8 +183,9 @@ class Session:
         self.post(ev.Triggered(name, by, self.clock()))
 
     def stop_update(self, name: str) -> None:
-        """Cancel the running update of a resource."""
-        self.resource(name)
+        """Cancel the running update of a resource, or the evaluation of the Tiltfile ("(Tiltfile)")."""
+        if name != TILTFILE:
+            self.resource(name)
         self.post(ev.CancelRequested(name, self.clock()))
 
     def enable(self, names: tuple[str, ...], *, on: bool) -> None:
@@ -186,6 +196,7 @@ class Session:
 
     def down(self) -> None:
         """Take down everything that was deployed."""
+        self.start()
         self.post(ev.DownRequested(self.clock()))
 
     # ------------------------------------------------------------------------------------------ looking and waiting
@@ -199,13 +210,23 @@ class Session:
         """The resource of that name. Raises UsageError naming the known ones."""
         found = self.state.spec.resource(name)
         if found is None:
-            known = ", ".join(r.name for r in self.state.spec.resources) or "none yet"
-            raise UsageError(f"There is no resource {name!r}", hint=f"one of: {known}")
+            known = ", ".join(r.name for r in self.state.spec.resources)
+            hint = f"one of: {known}" if known else "define resources in a %%tiltfile cell, or %tilt up"
+            raise UsageError(f"There is no resource {name!r}", hint=hint)
         return found
 
     def wait_loaded(self, ticket: int, timeout: float | None = None) -> State:
-        """Wait until the load asked for with `ticket` is over; raises its error, shown as it was there."""
-        state = self._wait(lambda s: s.load.finished >= ticket, timeout, "the Tiltfile to be evaluated")
+        """Wait until the load asked for with `ticket` is over; raises its error, shown as it was there.
+
+        An interrupt of the wait ends the evaluation as well, and is raised as `Cancelled`.
+        """
+        try:
+            state = self._wait(lambda s: s.load.finished >= ticket, timeout, "the Tiltfile to be evaluated")
+        except KeyboardInterrupt:
+            self.stop_update(TILTFILE)
+            raise Cancelled(
+                "Stopped evaluating the Tiltfile; what was good before stays in force", hint="run the cell again"
+            ) from None
         if state.load.error is not None:
             error = state.load.error
             raise Reported(error.message, text=error.text, hint=error.hint, where=error.where)
@@ -216,9 +237,9 @@ class Session:
 
         Raises TiltError with the reasons as soon as one of them has failed, or after `timeout` seconds.
         """
+        self.start()
         for name in names:
             self.resource(name)
-
         self._catch_up()
 
         def chosen(state: State) -> list[Resource]:
@@ -271,6 +292,9 @@ class Session:
         if state.crash:
             raise TiltError(f"The session stopped working; this is a bug in ipytilt:\n{state.crash}")
         return state
+
+    def _over(self) -> TiltError:
+        return TiltError("This session was stopped", hint="%reload_ext ipytilt starts a new one")
 
     def _holds(self) -> str:
         return "\n".join(f"{name}: {hold.text}" for name, hold in self.state.holds.items())

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ipytilt.core import events as ev
 from ipytilt.core.spec import LiveUpdate
 from ipytilt.core.state import CONFIG, INITIAL
-from ipytilt.core.steps import Apply, BuildImage, Container, ExecIn, RestartContainer, SyncFiles
+from ipytilt.core.steps import Apply, BuildImage, Container, ExecIn, RestartContainer, SyncAll, SyncFiles
 from tests.support.core import MANUAL, World, applied, failed, image, rules, service, spec
 
 FX_A = rules(
@@ -256,3 +258,28 @@ def test_83_changed_live_update_rules_mean_a_full_update() -> None:
     world.load(spec(service("web", "web"), images=[image("web", live=rules(("src", "/elsewhere")))]))
     (update,) = world.started.values()
     assert (update.lane, update.cause.flags) == ("full", (CONFIG,))
+
+
+INITIAL_SYNC = replace(rules(("src", "/app/src")), initial_sync=True)
+
+
+def test_86_87_88_a_new_container_is_filled_once() -> None:
+    world = live_world(INITIAL_SYNC)
+    (filling,) = [u for u in world.history if u.lane == "live"]
+    assert filling.cause.flags == ("Initial Sync",)
+    assert isinstance(filling.branches[0][0], SyncAll)
+    world.save("src/a.py")
+    world.settle()
+    assert [type(u.branches[0][0]) for u in world.history if u.lane == "live"] == [SyncAll, SyncFiles]
+    world.see("web", Container("new", "web-1", "web", "running"))
+    world.settle()
+    assert [type(u.branches[0][0]) for u in world.history if u.lane == "live"][2:] == [SyncAll]
+
+
+def test_an_initial_sync_that_fails_here_waits_for_a_change() -> None:
+    world = World(spec(service("web", "web"), images=[image("web", live=INITIAL_SYNC)]))
+    world.finish("web")
+    world.finish("web", failed("cannot read src/a.py"))
+    assert world.lanes() == []
+    world.save("src/a.py")
+    assert world.lanes() == [("web", "live")]

@@ -324,3 +324,26 @@ def test_a_session_takes_over_containers_of_an_earlier_one(tmp_path: Path) -> No
         assert second.content("/app/file.txt") == "first"
     finally:
         second.close()
+
+
+def test_89_90_91_an_initial_sync_fills_a_new_container(project: Project) -> None:
+    """Ignored files stay out, a missing source is only warned about, runs follow their triggers."""
+    tiltfile = """
+docker_compose('docker-compose.yml')
+docker_build('app-image', '.', dockerfile='app/Dockerfile', ignore=['**/*.log'], only=['app', 'more'], live_update=[
+    initial_sync(),
+    sync('app', '/filled'),
+    sync('more', '/more'),
+    run('echo not this one >>/filled/ran', trigger='app/absent'),
+    run('echo triggered >>/filled/ran', trigger='app/file.txt'),
+    run('echo always >>/filled/ran'),
+])
+"""
+    project.write("app/noise.log", "x")
+    project.up(tiltfile)
+    project.until(lambda s: any(r.lane == "live" for r in s.tracks["app"].history))
+    project.ready()
+    assert project.content("/filled/file.txt") == "first"
+    assert project.in_container("ls", "/filled/noise.log")[0] != 0
+    assert project.content("/filled/ran") == "triggered\nalways"
+    assert "more does not exist" in project.log()
