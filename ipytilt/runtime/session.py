@@ -175,11 +175,7 @@ class Session:
 
     def trigger(self, name: str, by: str = "Web Trigger") -> None:
         """Ask for an update. Raises UsageError for an unknown or disabled resource."""
-        self.resource(name)
-        if not self.store.current.enabled(name):
-            raise UsageError(f"{name} is disabled", hint=f"enable it first: %tilt enable {name}")
-        if self.state.down:
-            raise UsageError("Everything was taken down", hint="%tilt up starts it again")
+        self._check_active(name)
         self.post(ev.Triggered(name, by, self.clock()))
 
     def stop_update(self, name: str) -> None:
@@ -235,12 +231,14 @@ class Session:
     def wait(self, names: tuple[str, ...] = (), *, timeout: float | None = None, up_to_date: bool = False) -> State:
         """Wait until resources (all enabled ones by default) are ready, and with `up_to_date` nothing is pending.
 
-        Raises TiltError with the reasons as soon as one of them has failed, or after `timeout` seconds.
+        Raises TiltError with the reasons as soon as one of them has failed, or after `timeout` seconds; UsageError for
+        what cannot become ready: an unknown or disabled resource, or everything after `down`.
         """
         self.start()
-        for name in names:
-            self.resource(name)
-        self._catch_up()
+        self._settle()
+        self.handled()
+        for name in names or [r.name for r in self.state.spec.resources if self.state.enabled(r.name)]:
+            self._check_active(name)
 
         def chosen(state: State) -> list[Resource]:
             return [r for r in state.spec.resources if (r.name in names if names else state.enabled(r.name))]
@@ -249,10 +247,15 @@ class Session:
             found = chosen(state)
             if any(_has_failed(state, r) for r in found):
                 return True
-            ready = all(status.is_ready(state, r) for r in found)
-            return ready and (not up_to_date or all(status.is_up_to_date(state, r) for r in found))
+            return all(settled_one(state, r) for r in found)
 
-        state = self._wait(settled, timeout, ", ".join(names) or "all resources")
+        def settled_one(state: State, resource: Resource) -> bool:
+            return status.is_ready(state, resource) and (not up_to_date or status.is_up_to_date(state, resource))
+
+        def late(state: State) -> list[str]:
+            return [_late(state, r) for r in chosen(state) if not settled_one(state, r)]
+
+        state = self._wait(settled, timeout, ", ".join(names) or "all resources", late=late)
         reasons = [_reason(state, r) for r in chosen(state) if _has_failed(state, r)]
         if reasons:
             raise TiltError("\n".join(reasons), hint="%tilt logs NAME shows the whole log")
@@ -279,7 +282,27 @@ class Session:
         """The newest events that concern a resource, oldest first."""
         return tuple(e for e in self._controller.journal if getattr(e, "resource", None) == name)
 
-    def _wait(self, done: Callable[[State], bool], timeout: float | None, what: str) -> State:
+    def handled(self) -> None:
+        """Wait until everything that was posted before is in the state."""
+        mark = f"mark:{next(self._tickets)}"
+        self.post(ev.CommandHandled(mark, "", self.clock()))
+        self._wait(lambda s: any(command == mark for command, _ in s.handled), None, "the controller")
+
+    def _check_active(self, name: str) -> None:
+        self.resource(name)
+        if not self.state.enabled(name):
+            raise UsageError(f"{name} is disabled", hint=f"enable it first: %tilt enable {name}")
+        if self.state.down:
+            raise UsageError("Everything was taken down", hint="%tilt up starts it again")
+
+    def _wait(
+        self,
+        done: Callable[[State], bool],
+        timeout: float | None,
+        what: str,
+        *,
+        late: Callable[[State], list[str]] = lambda _: [],
+    ) -> State:
         def over(state: State) -> bool:
             return bool(state.crash) or done(state)
 
@@ -287,7 +310,8 @@ class Session:
             state = self.store.wait_for(over, timeout)
         except TimeoutError:
             raise TiltError(
-                f"Waited {timeout:g} s for {what}\n{self._holds()}".rstrip(), hint="%tilt status shows what is going on"
+                "\n".join([f"Waited {timeout:g} s for {what}", *late(self.state)]),
+                hint="%tilt status shows what is going on",
             ) from None
         if state.crash:
             raise TiltError(f"The session stopped working; this is a bug in ipytilt:\n{state.crash}")
@@ -295,9 +319,6 @@ class Session:
 
     def _over(self) -> TiltError:
         return TiltError("This session was stopped", hint="%reload_ext ipytilt starts a new one")
-
-    def _holds(self) -> str:
-        return "\n".join(f"{name}: {hold.text}" for name, hold in self.state.holds.items())
 
     # ------------------------------------------------------------------------------------------ callbacks
 
@@ -308,13 +329,6 @@ class Session:
         loaded = evaluate(load.sources, load.args, DiskHost(work.log), cancelled=lambda: work.cancelled)
         self.logs.redact({secret.value: secret.label for secret in loaded.spec.secrets})
         return loaded.spec, loaded.reads
-
-    def _catch_up(self) -> None:
-        """Return when everything that was saved before is known to the state."""
-        self._settle()
-        mark = f"mark:{next(self._tickets)}"
-        self.post(ev.CommandHandled(mark, "", self.clock()))
-        self._wait(lambda s: any(command == mark for command, _ in s.handled), None, "the controller")
 
     def _settle(self) -> None:
         if self._watcher is not None:
@@ -337,6 +351,12 @@ def _has_failed(state: State, resource: Resource) -> bool:
     if state.running(resource.name) or state.tracks[resource.name].retry_at:
         return False
     return "error" in (status.update_status(state, resource).word, status.runtime_status(state, resource).word)
+
+
+def _late(state: State, resource: Resource) -> str:
+    hold = state.holds.get(resource.name)
+    texts = (status.update_status(state, resource).text, status.runtime_status(state, resource).text)
+    return f"{resource.name}: {hold.text if hold else ', '.join(filter(None, texts)) or 'not started'}"
 
 
 def _reason(state: State, resource: Resource) -> str:
