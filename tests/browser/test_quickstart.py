@@ -48,7 +48,7 @@ def quickstart(request: pytest.FixtureRequest, lab_page: LabPage) -> Iterator[La
         yield lab_page
     finally:
         if request.param == "docker":
-            _remove_containers(root.name)
+            _remove_containers("quickstart")
 
 
 def _variables(engine: str) -> dict[str, str]:

@@ -51,7 +51,7 @@ def docker_cleaned() -> Iterator[None]:
     """Whatever became of the notebook, its containers go: they hold its port."""
     yield
     if shutil.which("docker"):
-        listed = ["docker", "ps", "-aq", "--filter", "label=com.docker.compose.project=notebooks"]
+        listed = ["docker", "ps", "-aq", "--filter", "label=com.docker.compose.project=quickstart"]
         containers = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
         subprocess.run(["docker", "rm", "-f", *containers], capture_output=True, check=False)
 
