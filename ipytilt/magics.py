@@ -7,7 +7,6 @@ with the first use, on the main thread.
 from __future__ import annotations
 
 import os
-import re
 import shlex
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +22,7 @@ if TYPE_CHECKING:
 
 ENGINE_VARIABLE = "IPYTILT_ENGINE"
 ENGINES = ("auto", "docker", "sandbox")
-_COMPLETED = r"%?tilt$"
+_COMPLETED = "%tilt"  # IPython also asks for "tilt" then
 
 
 @magics_class
@@ -166,7 +165,7 @@ def load(shell: InteractiveShell) -> None:
     magics = IpyTilt(shell)
     shell.register_magics(magics)
     set_hook: Any = shell.set_hook
-    set_hook("complete_command", complete, re_key=_COMPLETED)
+    set_hook("complete_command", complete, str_key=_COMPLETED)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -177,17 +176,20 @@ def unload(shell: InteractiveShell) -> None:
     for magics in [c for c in shell.configurables if isinstance(c, IpyTilt)]:
         magics.close()
         shell.configurables.remove(magics)
-    shell.strdispatchers["complete_command"].regexs.pop(re.compile(_COMPLETED), None)
+    shell.strdispatchers["complete_command"].strs.pop(_COMPLETED, None)
 
 
 def complete(shell: InteractiveShell, event: Any) -> list[str]:
-    """Verbs after `%tilt`, then the names of resources."""
+    """Verbs after `%tilt`, then the names of resources where one belongs; nothing leaves the word to IPython."""
     from ipytilt import verbs
 
     words = event.line.split()
-    if len(words) <= 1 or (len(words) == 2 and not event.line.endswith(" ")):
+    if words[0] in shell.user_ns:  # a variable of that name, not the magic
+        return []
+    if len(words) == 1 or (len(words) == 2 and not event.line.endswith(" ")):
         return list(verbs.VERBS)
     magics = next((c for c in shell.configurables if isinstance(c, IpyTilt)), None)
-    if magics is None or magics._cockpit is None:  # noqa: SLF001 - completing must not start a session
+    verb = verbs.VERBS.get(words[1])
+    if verb is None or not verb.takes_names or magics is None or magics._cockpit is None:  # noqa: SLF001 - completing must not start a session
         return []
     return [r.name for r in magics.cockpit.session.state.spec.resources]

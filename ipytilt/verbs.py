@@ -36,6 +36,7 @@ class Answer:
         return self.text
 
 
+Argument: TypeAlias = tuple[str, dict[str, Any]]
 Run: TypeAlias = Callable[[Session, argparse.Namespace], Answer]
 
 
@@ -45,8 +46,13 @@ class Verb:
 
     name: str
     summary: str
-    arguments: tuple[Callable[[argparse.ArgumentParser], None], ...]
+    arguments: tuple[Argument, ...]
     run: Run
+
+    @property
+    def takes_names(self) -> bool:
+        """Its words are names of resources."""
+        return any(word in ("name", "names") for word, _ in self.arguments)
 
 
 _HELP: Final = {"-h", "--help"}
@@ -74,19 +80,15 @@ def _seconds(text: str) -> float:
     return value
 
 
-def arg(word: str, **options: Any) -> Callable[[argparse.ArgumentParser], None]:
+def arg(word: str, **options: Any) -> Argument:
     """One argument of a verb, in argparse's terms."""
-
-    def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(word, **options)
-
-    return add
+    return word, options
 
 
 def verb(
     name: str,
     summary: str,
-    *arguments: Callable[[argparse.ArgumentParser], None],
+    *arguments: Argument,
 ) -> Callable[[Run], Run]:
     """Register the decorated function under `name`."""
 
@@ -105,8 +107,8 @@ def do(session: Session, words: Sequence[str]) -> Answer:
     if found is None:
         raise UsageError(f"Unknown verb {words[0]!r}", hint=f"one of: {', '.join(VERBS)}")
     parser = _Parser(prog=f"%tilt {found.name}", description=found.summary, add_help=False, allow_abbrev=False)
-    for add in found.arguments:
-        add(parser)
+    for word, options in found.arguments:
+        parser.add_argument(word, **options)
     head, tail = _split_args(list(words[1:]))
     if _HELP & set(head):
         return Answer(parser.format_help().rstrip())

@@ -6,7 +6,6 @@ Used on the test's thread. Every process a kernel starts is told apart by a toke
 from __future__ import annotations
 
 import os
-import queue
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,12 +50,12 @@ class Kernel:
     """A running kernel in `folder`, with `env` on top of this process's environment."""
 
     def __init__(self, folder: Path, *, arguments: tuple[str, ...] = (), **env: str) -> None:
-        self.token = secrets.token_hex(8)
+        self._mark = f"{_TOKEN}={secrets.token_hex(8)}"
         private = {"IPYTHONDIR": str(folder / ".ipython"), "XDG_RUNTIME_DIR": str(folder), "PYTHONPATH": str(ROOT)}
         self.manager = KernelManager(kernel_name="python3")
         self.manager.start_kernel(
             cwd=str(folder),
-            env={**os.environ, **private, "IPYTILT_ENGINE": "sandbox", _TOKEN: self.token, **env},
+            env={**os.environ, **private, "IPYTILT_ENGINE": "sandbox", _TOKEN: self._mark.partition("=")[2], **env},
             extra_arguments=list(arguments),
         )
         self.client: BlockingKernelClient = self.manager.client()
@@ -132,12 +131,6 @@ class Kernel:
         """As the restart button: a fresh kernel on the same connection."""
         self.manager.restart_kernel()
         self.client.wait_for_ready(timeout=PATIENCE)
-        with_nothing = False
-        while not with_nothing:
-            try:
-                self.client.get_iopub_msg(timeout=0)
-            except queue.Empty:
-                with_nothing = True
 
     def stop(self) -> None:
         """Shut down and forget."""
@@ -145,38 +138,39 @@ class Kernel:
         self.manager.shutdown_kernel()
         self.manager.cleanup_resources()
 
-    def children(self) -> set[int]:
-        """Every process below the kernel, however deep, and those that carry its token."""
+    def family(self) -> set[int]:
+        """Every process below the kernel, however deep, and whatever else carries its token; not the kernel itself."""
         table = parents()
-        found = {pid for pid in table if self._carries_token(pid)} - {self.pid}
+        found = {pid for pid in table if _carries(pid, self._mark)}
         todo = [self.pid]
         while todo:
-            below = {pid for pid, parent in table.items() if parent == todo[-1]} - found
-            todo.pop()
+            parent = todo.pop()
+            below = {pid for pid, of in table.items() if of == parent} - found
             found |= below
             todo.extend(below)
-        return {pid for pid in found if alive(pid)}
+        return {pid for pid in found - {self.pid} if alive(pid)}
 
-    def descendants_of_all(self, known: set[int]) -> set[int]:
-        """What lives of `known` and of whatever carries the token."""
-        return {pid for pid in {*known, *parents()} if alive(pid) and (pid in known or self._carries_token(pid))}
-
-    def _carries_token(self, pid: int) -> bool:
-        try:
-            return f"{_TOKEN}={self.token}".encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
-        except OSError:
-            return False
+    def runs(self, words: str) -> bool:
+        """Whether a process of the kernel's has these words in its command line."""
+        return any(words in " ".join(command_line(pid)) for pid in self.family())
 
 
-def all_gone(kernel: Kernel, known: set[int]) -> None:
-    """Wait until none of these processes, and nothing else of the kernel, is left."""
+def all_gone(family: set[int]) -> None:
+    """Wait until none of these processes is left."""
 
     def gone() -> bool:
-        left = kernel.descendants_of_all(known)
-        assert not left, "; ".join(f"{pid} {' '.join(command_line(pid))}" for pid in sorted(left))
+        left = [f"{pid} {' '.join(command_line(pid))}" for pid in sorted(family) if alive(pid)]
+        assert not left, "; ".join(left)
         return True
 
     eventually(gone, timeout=20)
+
+
+def _carries(pid: int, mark: str) -> bool:
+    try:
+        return mark.encode() in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
 
 
 @contextmanager
