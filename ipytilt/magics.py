@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.interactiveshell import InteractiveShell
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 ENGINE_VARIABLE = "IPYTILT_ENGINE"
 ENGINES = ("auto", "docker", "sandbox")
+SETTINGS = ("engine", "directory", "log_bytes")
 _COMPLETED = "%tilt"  # IPython also asks for "tilt" then
 
 
@@ -33,9 +35,11 @@ class IpyTilt(Magics):
     directory = Unicode("", help="Where relative paths of cells start; empty: the kernel's directory.").tag(config=True)
     log_bytes = Int(2_000_000, help="How much log is kept per resource, in bytes.").tag(config=True)
 
+    _cockpit: Cockpit | None = None  # here already, because configuring happens within __init__
+    _used: Mapping[str, Any] | None = None
+
     def __init__(self, shell: InteractiveShell, **options: Any) -> None:
         super().__init__(shell=shell, parent=shell, **options)
-        self._cockpit: Cockpit | None = None
 
     @cell_magic
     def tiltfile(self, line: str, cell: str) -> None:
@@ -64,7 +68,7 @@ class IpyTilt(Magics):
         """End the session, as at the end of the kernel."""
         if self._cockpit is not None:
             self._cockpit.close()
-            self._cockpit = None
+            self._cockpit = self._used = None
 
     @property
     def cockpit(self) -> Cockpit:
@@ -74,13 +78,15 @@ class IpyTilt(Magics):
             from ipytilt.runtime.session import Config
 
             self._cockpit = Cockpit(self.shell, Config(self._engine(), self._directory(), self.log_bytes))
+            self._used = {name: getattr(self, name) for name in SETTINGS}
         return self._cockpit
 
-    @validate("engine", "directory", "log_bytes")
+    @validate(*SETTINGS)
     def _settled(self, proposal: Any) -> Any:
         """A session is set up once: a change it would not notice is refused."""
-        if self._cockpit is not None and proposal.value != getattr(self, proposal.trait.name):
-            raise TraitError(f"{proposal.trait.name} cannot change while the session runs: %reload_ext ipytilt first")
+        name = proposal.trait.name
+        if self._used is not None and proposal.value != self._used[name]:
+            raise TraitError(f"{name} cannot change while there is a session; %reload_ext ipytilt makes it count")
         return proposal.value
 
     def _engine(self) -> str:
@@ -140,7 +146,8 @@ class IpyTilt(Magics):
                 f"The session already runs with engine {self._cockpit.session.config.engine!r}",
                 hint="%tilt down, then %reload_ext ipytilt, then name the engine first",
             )
-        self.engine = wanted
+        if self._cockpit is None:
+            self.engine = wanted
         return words[:at] + words[at + 2 :]
 
     def _source(self, words: list[str], cell: str) -> Source:
@@ -161,8 +168,16 @@ class IpyTilt(Magics):
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics; making them adds them to what `%config` knows."""
-    magics = IpyTilt(shell)
+    """Register the magics; making them adds them to what `%config` knows. Raises UsageError for wrong settings."""
+    from ipytilt.errors import UsageError
+
+    try:
+        magics = IpyTilt(shell)
+    except TraitError as error:
+        unload(shell)
+        raise UsageError(
+            f"c.IpyTilt: {error}", hint="mend the configuration file, or set another value with %config"
+        ) from None
     shell.register_magics(magics)
     set_hook: Any = shell.set_hook
     set_hook("complete_command", complete, str_key=_COMPLETED)
@@ -176,7 +191,9 @@ def unload(shell: InteractiveShell) -> None:
     for magics in [c for c in shell.configurables if isinstance(c, IpyTilt)]:
         magics.close()
         shell.configurables.remove(magics)
-    shell.strdispatchers["complete_command"].strs.pop(_COMPLETED, None)
+    completers = shell.strdispatchers.get("complete_command")
+    if completers is not None:
+        completers.strs.pop(_COMPLETED, None)
 
 
 def complete(shell: InteractiveShell, event: Any) -> list[str]:

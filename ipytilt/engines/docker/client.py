@@ -161,7 +161,8 @@ def find_daemon(environ: Mapping[str, str]) -> Daemon:
         try:
             return _reached({**environ, "DOCKER_HOST": host} if host else dict(environ))
         except Unavailable as problem:
-            problems.append(f"{host or 'default'}: {problem.message}" if problems else problem.message)
+            asked = host or environ.get("DOCKER_HOST") or environ.get("DOCKER_CONTEXT") or "the default socket"
+            problems.append(f"{asked}: {problem.message}")
     hint = "start Docker, or set DOCKER_HOST to where it listens"
     raise Unavailable("\n".join(problems), engine=ENGINE, doing="connecting to Docker", hint=hint)
 
