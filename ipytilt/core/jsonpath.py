@@ -98,12 +98,11 @@ def _below(values: list[Any]) -> list[Any]:
     return found
 
 
-def _lists(values: list[Any]) -> Iterator[list[Any]]:
-    for value in values:
-        if isinstance(value, list):
-            yield value
-        else:
-            raise LookupError(f"{value} is not array or slice")
+def _lists(values: list[Any]) -> list[list[Any]]:
+    others = [value for value in values if not isinstance(value, list)]
+    if others:
+        raise LookupError(f"{others[0]} is not array or slice")
+    return values
 
 
 def _index(at: int, values: list[Any]) -> list[Any]:

@@ -167,6 +167,7 @@ class Draft:
     projects: dict[str, ComposeProject] = field(default_factory=dict)
     kube: KubeDraft = field(default_factory=KubeDraft)
     api_objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # v1alpha1, by kind and name
+    loaded_extensions: set[str] = field(default_factory=set)
     live_updates: list[tuple[Reference, LiveUpdate]] = field(default_factory=list)  # the older standalone form
     unused_steps: dict[Origin, str] = field(default_factory=dict)
     trigger_mode: tuple[TriggerMode, Origin] | None = None
