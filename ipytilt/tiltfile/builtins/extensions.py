@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from ipytilt.processes import StartFailed
 from ipytilt.starlark import Builtin, List
 from ipytilt.tiltfile.builtin import Registered, registered
 from ipytilt.tiltfile.builtins.v1alpha1 import plural
@@ -102,19 +103,25 @@ def _folder(ev: Eval, repository: str, about: Mapping[str, Any]) -> str:
     place = re.sub(r"[^\w./@-]|\.\.", "_", f"{url.hostname}{url.path}".rstrip("/") + (f"@{ref}" if ref else ""))
     folder = join(_data_folder(ev), "extensions", place)
     if not ev.host.is_dir(folder):
-        try:
-            ev.run(("sh", "-c", _CLONE, "sh", url.geturl(), ref, folder), cwd="/", env=_GIT_ENV)
-        except Wrong as wrong:
+        problem = _git(ev, ("sh", "-c", _CLONE, "sh", url.geturl(), ref, folder))
+        if problem:
             hint = f"check the network and the address {url.geturl()}, and that git is installed"
-            message = f"loading extension repo {repository}: download error: {wrong.message}"
-            raise Wrong(message, hint=hint) from None
+            raise Wrong(f"loading extension repo {repository}: download error: {problem}", hint=hint)
     elif not ref and folder not in _refreshed:
-        try:
-            ev.run(("git", "-C", folder, "pull", "--quiet", "--ff-only"), cwd="/", env=_GIT_ENV)
-        except Wrong:
-            ev.log(f"extension repo {repository}: could not be refreshed, using the copy in {folder}")
+        problem = _git(ev, ("git", "-C", folder, "pull", "--quiet", "--ff-only"))
+        if problem:
+            ev.log(f"extension repo {repository}: could not be refreshed, using the copy in {folder}: {problem}")
     _refreshed.add(folder)
     return folder
+
+
+def _git(ev: Eval, argv: tuple[str, ...]) -> str:
+    """Run a command that uses git; what it complains of if it fails, else ""."""
+    try:
+        ran = ev.host.run(argv, cwd="/", env=_GIT_ENV, cancelled=ev.cancelled)
+    except StartFailed as error:
+        return error.message
+    return (ran.stderr.strip() or f"exit status {ran.code}") if ran.code else ""
 
 
 def _data_folder(ev: Eval) -> str:
