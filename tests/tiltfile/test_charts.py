@@ -50,7 +50,7 @@ class Renders(DictHost):
         self._answers = {"helm version --short": Ran(0, version)}
         self._rendered = Ran(0, rendered)
 
-    def run(self, argv: Sequence[str], **how: Any) -> Ran:  # type: ignore[override]
+    def run(self, argv: Sequence[str], **how: Any) -> Ran:
         self.ran.append((tuple(argv), how["cwd"], {}))
         return self._answers.get(" ".join(argv), self._rendered)
 
@@ -116,10 +116,8 @@ configMapGenerator: [{name: c, files: [a.txt, key=b.txt]}]
 """
 OVERLAY = {
     "over/kustomization.yaml": KUSTOMIZATION,
-    **dict.fromkeys(
-        [f"over/{n}" for n in ["deploy.yaml", "patch.yaml", "merge.yaml", "json.yaml", "crd.json", "a.txt", "b.txt"]],
-        "",
-    ),
+    **{f"over/{name}": "" for name in ("deploy.yaml", "patch.yaml", "merge.yaml", "json.yaml", "crd.json")},
+    **{f"over/{name}": "" for name in ("a.txt", "b.txt")},
     "base/Kustomization": "resources: [x.yaml, ../over]\ncomponents: [../part]",
     "base/x.yaml": "",
     "part/kustomization.yml": "",

@@ -33,9 +33,8 @@ NAMED = "v1alpha1.extension_repo('mine', url='file:///ext', load_host='corp')\n"
         (f"{HERE}print(load_dynamic('ext://deep/er'))", ('{"x": 1}',)),
         (f"{HERE}include('ext://hello')\ninclude('ext://hello')", ("/ext/hello",)),
         (
-            f"{NAMED}v1alpha1.extension('a_b', repo_name='mine', repo_path='deep/er')\n"
-            "load('ext://a/b', 'x')\nprint(x)",
-            ("1",),
+            f"{NAMED}v1alpha1.extension('a_b', repo_name='mine', repo_path='hello')\ninclude('ext://a/b')",
+            ("/ext/hello",),
         ),
     ],
 )
@@ -76,6 +75,12 @@ def test_an_extension_nobody_loads_runs_on_its_own() -> None:
     loaded = evaluate(text, FILES)
     assert [(r.name, r.labels) for r in loaded.spec.resources] == [("mine", ()), ("ext-runs", ("extension.e",))]
     assert loaded.spec.enabled == {"mine", "ext-runs"}
+
+
+def test_arguments_of_an_extension() -> None:
+    files = {"/ext/args/Tiltfile": "config.define_string_list('a', args=True)\nprint(config.parse())"}
+    text = f"{HERE}v1alpha1.extension('e', repo_name='default', repo_path='args', args=['x', 'y'])"
+    assert evaluate(text, files).log == ('{"a": ["x", "y"]}',)
 
 
 def test_what_an_extension_may_not_take() -> None:
