@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.display import display
-from traitlets import Enum, Int, Unicode
+from traitlets import Enum, Int, TraitError, Unicode, validate
 
 if TYPE_CHECKING:
     from ipytilt.cockpit import Cockpit
@@ -21,15 +21,15 @@ if TYPE_CHECKING:
     from ipytilt.verbs import Answer
 
 ENGINE_VARIABLE = "IPYTILT_ENGINE"
+ENGINES = ("auto", "docker", "sandbox")
+_COMPLETED = "%tilt"  # IPython also asks for "tilt" then
 
 
 @magics_class
 class IpyTilt(Magics):
     """ipytilt's settings: `%config IpyTilt`, or `c.IpyTilt` in a configuration file."""
 
-    engine = Enum(("auto", "docker", "sandbox"), default_value="auto", help="What images and services run on.").tag(
-        config=True
-    )
+    engine = Enum(ENGINES, default_value="auto", help="What images and services run on.").tag(config=True)
     directory = Unicode("", help="Where relative paths of cells start; empty: the kernel's directory.").tag(config=True)
     log_bytes = Int(2_000_000, help="How much log is kept per resource, in bytes.").tag(config=True)
 
@@ -73,10 +73,34 @@ class IpyTilt(Magics):
             from ipytilt.cockpit import Cockpit
             from ipytilt.runtime.session import Config
 
-            engine = os.environ.get(ENGINE_VARIABLE, "") if self.engine == "auto" else self.engine
-            directory = os.path.abspath(self.directory or os.getcwd())
-            self._cockpit = Cockpit(self.shell, Config(engine or "auto", directory, self.log_bytes))
+            self._cockpit = Cockpit(self.shell, Config(self._engine(), self._directory(), self.log_bytes))
         return self._cockpit
+
+    @validate("engine", "directory", "log_bytes")
+    def _settled(self, proposal: Any) -> Any:
+        """A session is set up once: a change it would not notice is refused."""
+        if self._cockpit is not None and proposal.value != getattr(self, proposal.trait.name):
+            raise TraitError(f"{proposal.trait.name} cannot change while the session runs: %reload_ext ipytilt first")
+        return proposal.value
+
+    def _engine(self) -> str:
+        from ipytilt.errors import UsageError
+
+        engine = os.environ.get(ENGINE_VARIABLE, "") if self.engine == "auto" else self.engine
+        if engine and engine not in ENGINES:
+            raise UsageError(f"{ENGINE_VARIABLE}={engine}: unknown engine", hint=f"one of: {', '.join(ENGINES)}")
+        return engine or "auto"
+
+    def _directory(self) -> str:
+        from ipytilt.errors import UsageError
+
+        try:
+            directory = os.path.abspath(self.directory or os.getcwd())
+        except FileNotFoundError:
+            raise UsageError("The kernel's directory is gone", hint="os.chdir() to another one") from None
+        if not os.path.isdir(directory):
+            raise UsageError(f"There is no directory {directory}", hint="set c.IpyTilt.directory to one that exists")
+        return directory
 
     def _show(self, do: Any, *operands: Any) -> Answer | None:
         from ipytilt.errors import Reported, TiltError
@@ -100,15 +124,17 @@ class IpyTilt(Magics):
         show(cockpit.panel())
 
     def _take_engine(self, words: list[str]) -> list[str]:
-        """`--engine NAME`, taken out of the words; it counts until the session is connected to an engine."""
+        """`--engine NAME`, taken out of the words; it counts until the session has started."""
         from ipytilt.errors import UsageError
 
         if "--engine" not in words:
             return words
         at = words.index("--engine")
         wanted = words[at + 1] if at + 1 < len(words) else ""
-        if wanted not in ("auto", "docker", "sandbox"):
-            raise UsageError(f"--engine {wanted}: unknown engine", hint="one of: auto, docker, sandbox")
+        if wanted not in ENGINES:
+            raise UsageError(f"--engine {wanted}: unknown engine", hint=f"one of: {', '.join(ENGINES)}")
+        if self._cockpit is not None and not self._cockpit.session.started:
+            self.close()
         if self._cockpit is not None and self._cockpit.session.config.engine != wanted:
             raise UsageError(
                 f"The session already runs with engine {self._cockpit.session.config.engine!r}",
@@ -135,13 +161,11 @@ class IpyTilt(Magics):
 
 
 def load(shell: InteractiveShell) -> None:
-    """Register the magics."""
+    """Register the magics; making them adds them to what `%config` knows."""
     magics = IpyTilt(shell)
     shell.register_magics(magics)
-    configurables: list[Any] = shell.configurables
-    configurables.append(magics)
     set_hook: Any = shell.set_hook
-    set_hook("complete_command", complete, re_key=r"%?tilt\b")
+    set_hook("complete_command", complete, str_key=_COMPLETED)
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -152,16 +176,20 @@ def unload(shell: InteractiveShell) -> None:
     for magics in [c for c in shell.configurables if isinstance(c, IpyTilt)]:
         magics.close()
         shell.configurables.remove(magics)
+    shell.strdispatchers["complete_command"].strs.pop(_COMPLETED, None)
 
 
 def complete(shell: InteractiveShell, event: Any) -> list[str]:
-    """Verbs after `%tilt`, then the names of resources."""
+    """Verbs after `%tilt`, then the names of resources where one belongs; nothing leaves the word to IPython."""
     from ipytilt import verbs
 
     words = event.line.split()
-    if len(words) <= 1 or (len(words) == 2 and not event.line.endswith(" ")):
+    if words[0] in shell.user_ns:  # a variable of that name, not the magic
+        return []
+    if len(words) == 1 or (len(words) == 2 and not event.line.endswith(" ")):
         return list(verbs.VERBS)
     magics = next((c for c in shell.configurables if isinstance(c, IpyTilt)), None)
-    if magics is None or magics._cockpit is None:  # noqa: SLF001 - completing must not start a session
+    verb = verbs.VERBS.get(words[1])
+    if verb is None or not verb.takes_names or magics is None or magics._cockpit is None:  # noqa: SLF001 - completing must not start a session
         return []
     return [r.name for r in magics.cockpit.session.state.spec.resources]

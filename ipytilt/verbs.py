@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn, TypeAlias
@@ -35,6 +36,7 @@ class Answer:
         return self.text
 
 
+Argument: TypeAlias = tuple[str, dict[str, Any]]
 Run: TypeAlias = Callable[[Session, argparse.Namespace], Answer]
 
 
@@ -44,10 +46,16 @@ class Verb:
 
     name: str
     summary: str
-    arguments: tuple[Callable[[argparse.ArgumentParser], None], ...]
+    arguments: tuple[Argument, ...]
     run: Run
 
+    @property
+    def takes_names(self) -> bool:
+        """Its words are names of resources."""
+        return any(word in ("name", "names") for word, _ in self.arguments)
 
+
+_HELP: Final = {"-h", "--help"}
 VERBS: Final[dict[str, Verb]] = {}
 
 
@@ -57,23 +65,30 @@ class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{self.prog}: {message}", hint=self.format_usage().strip())
 
-    def exit(self, status: int = 0, message: str | None = None) -> NoReturn:  # noqa: ARG002 - argparse's signature
-        raise UsageError(self.format_help() if message is None else message)
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is no number of lines")
+    return value
 
 
-def arg(word: str, **options: Any) -> Callable[[argparse.ArgumentParser], None]:
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"{text} is no time to wait, in seconds")
+    return value
+
+
+def arg(word: str, **options: Any) -> Argument:
     """One argument of a verb, in argparse's terms."""
-
-    def add(parser: argparse.ArgumentParser) -> None:
-        parser.add_argument(word, **options)
-
-    return add
+    return word, options
 
 
 def verb(
     name: str,
     summary: str,
-    *arguments: Callable[[argparse.ArgumentParser], None],
+    *arguments: Argument,
 ) -> Callable[[Run], Run]:
     """Register the decorated function under `name`."""
 
@@ -88,13 +103,15 @@ def do(session: Session, words: Sequence[str]) -> Answer:
     """Carry out `words`, the first of which is a verb. Raises UsageError for unknown words."""
     if not words:
         return _status(session, argparse.Namespace())
-    found = VERBS.get(words[0])
+    found = VERBS.get("help" if words[0] in _HELP else words[0])
     if found is None:
         raise UsageError(f"Unknown verb {words[0]!r}", hint=f"one of: {', '.join(VERBS)}")
-    parser = _Parser(prog=f"%tilt {found.name}", description=found.summary)
-    for add in found.arguments:
-        add(parser)
+    parser = _Parser(prog=f"%tilt {found.name}", description=found.summary, add_help=False, allow_abbrev=False)
+    for word, options in found.arguments:
+        parser.add_argument(word, **options)
     head, tail = _split_args(list(words[1:]))
+    if _HELP & set(head):
+        return Answer(parser.format_help().rstrip())
     namespace = parser.parse_args(head)
     namespace.args = tail
     return found.run(session, namespace)
@@ -165,16 +182,23 @@ def _stop(session: Session, words: argparse.Namespace) -> Answer:
 @verb("enable", "Switch resources on.", arg("names", nargs="+"))
 def _enable(session: Session, words: argparse.Namespace) -> Answer:
     session.enable(tuple(words.names), on=True)
+    session.handled()
     return Answer(f"Enabled {', '.join(words.names)}")
 
 
 @verb("disable", "Switch resources off: take down what they deployed.", arg("names", nargs="+"))
 def _disable(session: Session, words: argparse.Namespace) -> Answer:
     session.enable(tuple(words.names), on=False)
+    session.handled()
     return Answer(f"Disabled {', '.join(words.names)}")
 
 
-@verb("logs", "Show the newest log lines of resources.", arg("names", nargs="*"), arg("--tail", type=int, default=0))
+@verb(
+    "logs",
+    "Show the newest log lines of resources.",
+    arg("names", nargs="*"),
+    arg("--tail", type=_count, default=TAIL_LINES),
+)
 def _logs(session: Session, words: argparse.Namespace) -> Answer:
     for name in words.names:
         if name != "(Tiltfile)":
@@ -183,7 +207,7 @@ def _logs(session: Session, words: argparse.Namespace) -> Answer:
     for name in words.names or [""]:
         lines += session.logs.since(name, 0)[1]
     lines.sort(key=lambda line: line.at)
-    shown = lines[-(words.tail or TAIL_LINES) :]
+    shown = lines[-words.tail :]
     prefix = len(words.names) != 1
     return Answer("\n".join(_log_line(line, prefix=prefix) for line in shown) or "no lines yet")
 
@@ -192,11 +216,13 @@ def _logs(session: Session, words: argparse.Namespace) -> Answer:
     "wait",
     "Wait until resources are ready and up to date.",
     arg("names", nargs="*"),
-    arg("--timeout", type=float, default=120.0),
+    arg("--timeout", type=_seconds, default=120.0),
 )
 def _wait(session: Session, words: argparse.Namespace) -> Answer:
     state = session.wait(tuple(words.names), timeout=words.timeout, up_to_date=True)
     names = words.names or [r.name for r in state.spec.resources if state.enabled(r.name)]
+    if not names:
+        raise UsageError("There is nothing to wait for", hint="define resources in a %%tiltfile cell, or %tilt up")
     return Answer(f"Ready: {', '.join(names)}")
 
 

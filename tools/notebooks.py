@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from nbformat import v4
 
 NOTEBOOKS = Path(__file__).parent.parent / "notebooks"
 
@@ -116,14 +117,16 @@ QUICKSTART: list[tuple[str, str]] = [
 ]
 
 
-def notebook(cells: list[tuple[str, str]]) -> nbformat.NotebookNode:
+def notebook(cells: list[tuple[str, str]]) -> Any:
     """A notebook of ("md" | "code", text) pairs, without outputs, the same bytes every time."""
     made = []
     for index, (kind, text) in enumerate(cells):
-        cell = (new_markdown_cell if kind == "md" else new_code_cell)(dedent(text).strip())
+        new_cell: Any = v4.new_markdown_cell if kind == "md" else v4.new_code_cell
+        cell = new_cell(dedent(text).strip())
         cell["id"] = f"cell-{index:02}"
         made.append(cell)
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
+    new_notebook: Any = v4.new_notebook
     return new_notebook(cells=made, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
 
@@ -132,7 +135,8 @@ WRITTEN = {"quickstart.ipynb": QUICKSTART}
 
 def text_of(name: str) -> str:
     """The text of one of the notebooks, as it is committed."""
-    return str(nbformat.writes(notebook(WRITTEN[name]))) + "\n"
+    writes: Any = nbformat.writes
+    return str(writes(notebook(WRITTEN[name]))) + "\n"
 
 
 if __name__ == "__main__":

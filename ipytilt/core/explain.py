@@ -18,6 +18,7 @@ from ipytilt.core.reduce import reduce
 from ipytilt.core.spec import NOWHERE, Origin, Resource
 from ipytilt.core.state import (
     CONFIG_WATCH,
+    TILTFILE,
     Because,
     Cause,
     Hold,
@@ -29,7 +30,7 @@ from ipytilt.core.state import (
     watches_of,
 )
 from ipytilt.core.status import how
-from ipytilt.core.steps import BuildImage, Built, Container, ExecIn, RestartContainer, SyncFiles, Watch
+from ipytilt.core.steps import BuildImage, Built, Container, ExecIn, RestartContainer, SyncAll, SyncFiles, Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,7 @@ def what_if(state: State, path: str) -> WhatIf:
     effects: list[Effect] = []
     if CONFIG_WATCH in seen:
         rule = Because("the Tiltfile read it, so it is evaluated again", path=path)
-        effects.append(Effect("(Tiltfile)", "reload", ("evaluate the Tiltfile",), (rule,)))
+        effects.append(Effect(TILTFILE, "reload", ("evaluate the Tiltfile",), (rule,)))
     after = _settled(state)
     for name in seen:
         after = reduce(after, ev.FilesChanged(name, (path,), state.now))
@@ -132,7 +133,7 @@ def _settled(state: State) -> State:
             imagined = Container(f"({resource.name})", resource.name, resource.name, "running")
             containers = {imagined.id: Tracked(imagined, ref)}
         marks = dict.fromkeys(sources_of(state.spec, ref), state.seq)
-        containers = {i: replace(t, marks=marks, trouble="", blocked=0) for i, t in containers.items()}
+        containers = {i: replace(t, marks=marks, filled=True, trouble="", blocked=0) for i, t in containers.items()}
         tracks[resource.name] = replace(
             track,
             done=state.seq,
@@ -198,6 +199,8 @@ def _steps(update: Update) -> tuple[str, ...]:
                 texts.append(f"run in the container: {live.command_text(step.argv)}")
             case RestartContainer():
                 texts.append("restart the container")
+            case SyncAll():
+                texts.append("copy everything below the sync sources")
             case BuildImage():
                 texts.append(f"build image {step.image.ref}")
             case _:

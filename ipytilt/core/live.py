@@ -11,10 +11,10 @@ import posixpath
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ipytilt.core.paths import container_path, is_below
+from ipytilt.core.paths import TEMP_FILES, container_path, is_below
 from ipytilt.core.spec import Compose, LiveUpdate, Resource, RunStep, Spec, Sync, TriggerMode
 from ipytilt.core.state import Because, Changes, State, Track, Tracked, image_watch, sources_of
-from ipytilt.core.steps import Container, Copy, ExecIn, RestartContainer, Step, SyncFiles
+from ipytilt.core.steps import Container, Copy, ExecIn, RestartContainer, Step, SyncAll, SyncFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +135,8 @@ def decide(state: State, resource: Resource, ref: str, tracked: Tracked) -> Deci
     """What one container of image `ref` needs; None when it has everything or a newer change must come first."""
     rules = rules_of(state.spec, ref)
     files, after = outstanding(state, sources_of(state.spec, ref), tracked.marks)
+    if rules.initial_sync and rules.syncs and not tracked.filled and not tracked.trouble:
+        return _initial(state, resource, tracked, ref=ref, marks=after)
     if not files or max(files.values()) <= tracked.blocked:
         return None
     paths = tuple(sorted(files))
@@ -153,6 +155,26 @@ def decide(state: State, resource: Resource, ref: str, tracked: Tracked) -> Deci
     if resource.trigger_mode is TriggerMode.MANUAL and track.asked is None:
         return Wait("Trigger", "only updates on manual trigger", paths, sorted_out.because)
     return Go(container, _steps(rules, sorted_out, container), paths, after, sorted_out.because)
+
+
+def _initial(
+    state: State, resource: Resource, tracked: Tracked, *, ref: str, marks: Mapping[str, int]
+) -> Decision | None:
+    """Everything below the sync sources, for a container that is seen for the first time."""
+    rules, container = rules_of(state.spec, ref), tracked.container
+    tried = tracked.blocked and max(marks.values(), default=0) <= tracked.blocked
+    if tried or container.state in ("exited", "dead", "removing"):
+        return None
+    because = (Because("initial_sync() fills a new container", rules.origin),)
+    if not container.running:
+        return Wait("waiting-for-deploy", f"container {container.name} is {container.state}", (), because)
+    if resource.trigger_mode is TriggerMode.MANUAL and state.tracks[resource.name].asked is None:
+        return Wait("Trigger", "only updates on manual trigger", (), because)
+    ignores = (*state.spec.images[ref].watch_ignores, *state.spec.watch_ignores, TEMP_FILES)
+    steps: list[Step] = [SyncAll(container, rules, ignores)]
+    if rules.restart:
+        steps.append(RestartContainer(container))
+    return Go(container, tuple(steps), (), marks, because)
 
 
 def decide_without_container(state: State, resource: Resource, ref: str, track: Track) -> Decision | None:
@@ -185,6 +207,14 @@ def decisions(state: State, resource: Resource) -> tuple[Decision, ...]:
     return tuple(found)
 
 
+def run_steps(runs: tuple[RunStep, ...], container: Container) -> tuple[ExecIn, ...]:
+    """The commands of an update, numbered."""
+    return tuple(
+        ExecIn(container, run.argv, echo_off=run.echo_off, index=index, count=len(runs))
+        for index, run in enumerate(runs, 1)
+    )
+
+
 def command_text(argv: tuple[str, ...]) -> str:
     """A command as its author wrote it: the shell wrapper taken off."""
     if len(argv) == 3 and argv[:2] == ("sh", "-c"):
@@ -204,10 +234,7 @@ def _refusal(rules: LiveUpdate, sorted_out: Mapped, paths: tuple[str, ...]) -> R
 
 
 def _steps(rules: LiveUpdate, sorted_out: Mapped, container: Container) -> tuple[Step, ...]:
-    steps: list[Step] = [SyncFiles(container, sorted_out.copies)]
-    count = len(sorted_out.runs)
-    for index, run in enumerate(sorted_out.runs, 1):
-        steps.append(ExecIn(container, run.argv, echo_off=run.echo_off, index=index, count=count))
+    steps: list[Step] = [SyncFiles(container, sorted_out.copies), *run_steps(sorted_out.runs, container)]
     if rules.restart:
         steps.append(RestartContainer(container))
     return tuple(steps)

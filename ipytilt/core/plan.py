@@ -18,6 +18,8 @@ from ipytilt.core.state import (
     CONFIG,
     FILES,
     INITIAL,
+    INITIAL_SYNC,
+    TILTFILE,
     Because,
     Cause,
     Hold,
@@ -175,6 +177,7 @@ def _live(state: State, resource: Resource, track: Track, pending: tuple[str, ..
     if gos:
         files = tuple(sorted({f for go in gos for f in go.files}))
         because = tuple(dict.fromkeys(b for go in gos for b in go.because))
+        flags = flags if files else (INITIAL_SYNC,)
         return Want(resource, track, Cause(flags, files, because), gos=gos)
     waits = [d for d in found if isinstance(d, live.Wait)]
     if waits:
@@ -188,7 +191,8 @@ def _retry_text(track: Track) -> str:
 
 
 def _cancelled(state: State) -> frozenset[int]:
-    return frozenset(run.id for run in state.runs.values() if run.cancelling)
+    load = {state.load.running} if state.load.cancelling and state.load.running is not None else set()
+    return frozenset(load | {run.id for run in state.runs.values() if run.cancelling})
 
 
 # ---------------------------------------------------------------------------------------------- the board
@@ -293,7 +297,7 @@ Guard: TypeAlias = Callable[[_Board, Want], Hold | None]
 def tiltfile_is_stale(board: _Board, one: Want) -> Hold | None:  # noqa: ARG001 - one signature for all guards
     """A Tiltfile that is about to run may change what is wanted."""
     if board.state.load.stale or board.state.load.running is not None:
-        return Hold("tiltfile-reload", "the Tiltfile is about to be evaluated", ("(Tiltfile)",))
+        return Hold("tiltfile-reload", "the Tiltfile is about to be evaluated", (TILTFILE,))
     return None
 
 

@@ -15,6 +15,7 @@ from ipytilt.core import events as ev
 from ipytilt.core.live import live_images
 from ipytilt.core.reduce_load import (
     args_changed,
+    cancel_load,
     config_files_changed,
     load_finished,
     load_started,
@@ -23,7 +24,18 @@ from ipytilt.core.reduce_load import (
 )
 from ipytilt.core.reduce_run import step_started, update_finished
 from ipytilt.core.spec import Resource
-from ipytilt.core.state import CONFIG_WATCH, HANDLED, Asked, Server, State, Track, Tracked, sources_of, watches_of
+from ipytilt.core.state import (
+    CONFIG_WATCH,
+    HANDLED,
+    TILTFILE,
+    Asked,
+    Server,
+    State,
+    Track,
+    Tracked,
+    sources_of,
+    watches_of,
+)
 from ipytilt.core.steps import Container
 
 
@@ -108,6 +120,8 @@ def _triggered(state: State, event: ev.Triggered) -> State:
 
 
 def _cancel_requested(state: State, event: ev.CancelRequested) -> State:
+    if event.resource == TILTFILE:
+        return cancel_load(state)
     runs = dict(state.runs)
     for run in state.runs.values():
         if run.resource == event.resource and run.started_at <= event.at:

@@ -14,6 +14,9 @@ from ipytilt.core.diff import Verdict, changed_images, compare
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import ImageTrack, State, Track, image_watch, local_watch
 
+_STOPPED_TEXT = "The evaluation of the Tiltfile was stopped"
+_STOPPED = ev.ErrorInfo(_STOPPED_TEXT, text=_STOPPED_TEXT)
+
 
 def source_put(state: State, event: ev.SourcePut) -> State:
     """A cell ran: evaluate what is good with this source in its place."""
@@ -58,11 +61,25 @@ def load_started(state: State, event: ev.LoadStarted) -> State:
     return replace(state, load=load, next_run=max(state.next_run, event.run + 1))
 
 
+def cancel_load(state: State) -> State:
+    """Whoever waits for an evaluation gave up: it ends, those that wait behind it never begin, the good one stays."""
+    load = state.load
+    if load.running is None and not load.stale:
+        return state
+    load = replace(load, wanted=load.good, stale=load.stale and bool(load.changed))  # a saved file still counts
+    if load.running is None:
+        return replace(state, load=replace(load, finished=load.ticket, error=_STOPPED))
+    return replace(state, load=replace(load, cancelling=True, running_ticket=load.ticket))
+
+
 def load_finished(state: State, event: ev.LoadFinished) -> State:
     """The evaluation ended: take the new spec over, or keep the old one and remember why."""
     load = state.load
     if load.running != event.run:
         return state
+    if load.cancelling:  # even if it ended well a moment ago; what it read does not matter then
+        over = replace(load, running=None, cancelling=False, finished=load.running_ticket, error=_STOPPED, at=event.at)
+        return replace(state, load=over)
     done = replace(
         load,
         running=None,

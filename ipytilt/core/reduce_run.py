@@ -157,7 +157,7 @@ def _marked(containers: Mapping[str, Tracked], marks: Mapping[str, Mapping[str, 
         known = merged.get(container_id)
         if known is not None:
             best = {s: max(known.marks.get(s, 0), reached.get(s, 0)) for s in {*known.marks, *reached}}
-            merged[container_id] = replace(known, marks=best, trouble="", blocked=0)
+            merged[container_id] = replace(known, marks=best, filled=True, trouble="", blocked=0)
     return merged
 
 
@@ -181,14 +181,15 @@ def _failed(track: Track, run: Run, outcome: ev.Failed, at: float) -> Track:
 def _live_blocked(track: Track, run: Run) -> Track:
     """These containers keep their old marks; they are tried again when something newer changes."""
     containers = {
-        i: replace(t, blocked=max(run.marks[i].values(), default=run.seq)) if _behind(t, run.marks.get(i, {})) else t
-        for i, t in track.containers.items()
+        i: replace(t, blocked=run.seq) if _behind(t, run.marks.get(i)) else t for i, t in track.containers.items()
     }
     return replace(track, containers=containers)
 
 
-def _behind(tracked: Tracked, marks: Mapping[str, int]) -> bool:
-    return any(tracked.marks.get(source, 0) < seq for source, seq in marks.items())
+def _behind(tracked: Tracked, marks: Mapping[str, int] | None) -> bool:
+    return marks is not None and (
+        not tracked.filled or any(tracked.marks.get(source, 0) < seq for source, seq in marks.items())
+    )
 
 
 def _pending_since(state: State, resource: Resource, track: Track, at: float) -> float:

@@ -22,6 +22,8 @@ HISTORY = 20
 """Finished updates kept per resource."""
 HANDLED = 200
 """Answered commands kept, so that a view knows its clicks arrived."""
+TILTFILE = "(Tiltfile)"
+"""What the evaluation of the Tiltfile goes by where a resource is named."""
 
 Lane: TypeAlias = Literal["full", "live", "down"]
 Changes: TypeAlias = Mapping[str, int]
@@ -30,7 +32,7 @@ Changes: TypeAlias = Mapping[str, int]
 INITIAL = "Initial Build"
 FILES = "Changed Files"
 CONFIG = "Config Changed"
-DEPENDENCY = "Dependency Updated"
+INITIAL_SYNC = "Initial Sync"
 RETRY = "Retry"
 
 
@@ -106,7 +108,7 @@ class Tracked:
     `image` is the image it runs (a key of `Spec.images`, or ""); `trouble` is why a live update broke in it;
     `blocked`: no live update until a newer change than that; `since_run` is the full update during which it was
     first seen (0: none), which tells a container that update made from one that outlived it; `touched`: live
-    updates made it differ from its image.
+    updates made it differ from its image; `filled`: it has had its `initial_sync()`.
     """
 
     container: Container
@@ -114,6 +116,7 @@ class Tracked:
     since_run: int = 0
     marks: Mapping[str, int] = field(default_factory=lambda: EMPTY)
     touched: bool = False
+    filled: bool = False
     trouble: str = ""
     blocked: int = 0
     restarts: int = 0
@@ -201,6 +204,7 @@ class Load:
     running: int | None = None
     running_sources: tuple[Source, ...] = ()
     running_ticket: int = 0
+    cancelling: bool = False
     ticket: int = 0
     finished: int = 0
     error: ErrorInfo | None = None

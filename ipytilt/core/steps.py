@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ipytilt.core.spec import Command, Ignore, Image, Resource
+from ipytilt.core.spec import Command, Ignore, Image, LiveUpdate, Resource
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +96,18 @@ class SyncFiles:
 
 
 @dataclass(frozen=True, slots=True)
+class SyncAll:
+    """`initial_sync()`: bring everything below the sync sources into a container, but for what is ignored.
+
+    Nothing is removed; run steps whose triggers cover one of the files follow.
+    """
+
+    container: Container
+    rules: LiveUpdate
+    ignores: tuple[Ignore, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ExecIn:
     """Run argv inside a container as its configured user; `index`/`count` number the commands of this update."""
 
@@ -113,7 +125,7 @@ class RestartContainer:
     container: Container
 
 
-Step: TypeAlias = BuildImage | Apply | Delete | SyncFiles | ExecIn | RestartContainer
+Step: TypeAlias = BuildImage | Apply | Delete | SyncFiles | SyncAll | ExecIn | RestartContainer
 
 
 @dataclass(frozen=True, slots=True)

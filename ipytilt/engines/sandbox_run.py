@@ -251,12 +251,19 @@ def _parts(path: str, image: str, inner_mounts: frozenset[str]) -> Iterator[tupl
         layers.pop()
     if not layers:
         return
-    split = _is_dir(layers[-1]) and layers[-1] == path and path.count("/") <= _SPLIT_DEPTH
-    if not split or not any(point.startswith(path + "/") for point in inner_mounts):
+    has_mounts = any(point.startswith(path + "/") for point in inner_mounts)
+    if not has_mounts or not _is_dir(layers[-1]) or layers[-1] != path:
         yield path, layers
+        return
+    if path.count("/") > _SPLIT_DEPTH:  # too deep to take apart: the host's alone, unless the image has files there
+        yield path, layers if _has_files(layers[0]) else [path]
         return
     for name in sorted({*_names(path), *_names(layers[0])}):
         yield from _parts(f"{path}/{name}", image, inner_mounts)
+
+
+def _has_files(directory: str) -> bool:
+    return any(files for _, _, files in os.walk(directory))
 
 
 def _mount_points() -> frozenset[str]:

@@ -21,11 +21,14 @@ KEPT_TREES = 30
 """How many trees nobody uses are kept for the next build, the latest used first."""
 
 
+_FORMAT = 1  # of the cached trees: raise it when the same Dockerfile yields another tree
+
+
 def default_folder() -> str:
-    """`ipytilt/sandbox` in the user's cache directory."""
+    """`ipytilt/sandbox-FORMAT` in the user's cache directory; trees of another format are not looked at."""
     cache = os.environ.get("XDG_CACHE_HOME", "")
     base = cache if cache.startswith("/") else os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "ipytilt", "sandbox")
+    return os.path.join(base, "ipytilt", f"sandbox-{_FORMAT}")
 
 
 class Store:

@@ -32,6 +32,7 @@ _SILENCE_SECONDS = 60.0  # a file operation that shows no progress for so long i
 _LOOK_SECONDS = 1.0  # how soon an attached session is found to be lost, and unasked output is shown
 _STOP_SECONDS = 1.5
 _KILLED = 137
+_NO_PROGRAM = (126, 127)
 _TOOLS = frozenset({"head", "tar", "cat"})
 _PATHS_PER_REQUEST = 500
 _SHOWN_LINES = 10
@@ -217,7 +218,7 @@ class _Use:
             try:
                 slot.session = ExecSession(connection)
             except SessionLost:
-                if not self._transport.is_running(self._where.id):
+                if connection.exit_code() not in _NO_PROGRAM:
                     raise self._broke("it stopped") from None
                 slot.has_shell = False
             except TimeoutError:
@@ -276,7 +277,7 @@ class _Use:
             return
         said = bytearray()
         code = self._run_alone(("rm", "-rf", "--", *paths), output=said.extend)
-        if code in (126, 127):
+        if code in _NO_PROGRAM:
             problem = f"the image of container {self._where.name} has no rm, so {paths[0]} cannot be removed from it"
             raise Rejected(problem, engine=self._transport.engine, hint="rebuild the image to be rid of it")
         if code:

@@ -15,7 +15,8 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
 from ipytilt.core.events import ErrorInfo, Failed, Ok, Outcome, Stopped
-from ipytilt.core.live import command_text
+from ipytilt.core.live import command_text, mapped, run_steps
+from ipytilt.core.paths import Matcher
 from ipytilt.core.plan import Update
 from ipytilt.core.spec import DockerBuild, Kind
 from ipytilt.core.steps import (
@@ -28,9 +29,11 @@ from ipytilt.core.steps import (
     ExecIn,
     RestartContainer,
     Step,
+    SyncAll,
     SyncFiles,
 )
 from ipytilt.engines.base import ContainerEngine, Deployer, LocalEngineLike, Work
+from ipytilt.engines.context import walk
 from ipytilt.errors import Broke, Cancelled, Rejected, TiltError, Unavailable
 
 _SHOWN_FILES = 20
@@ -76,10 +79,13 @@ class _Yield:
 
 
 def perform(
-    update: Update, engines: Engines, work: Work, *, on_step: StepStartedHook
+    update: Update, engines: Engines, work: Work, *, on_step: StepStartedHook, directory: str
 ) -> tuple[Outcome, tuple[tuple[str, float], ...]]:
-    """Carry the update out; never raises. Returns the outcome and what each step took, in seconds."""
-    branches = [_Branch(update, steps, engines, work) for steps in update.branches]
+    """Carry the update out; never raises. Returns the outcome and what each step took, in seconds.
+
+    Log lines show paths below `directory` relative to it.
+    """
+    branches = [_Branch(update, steps, engines, work=work, directory=directory) for steps in update.branches]
     threads = [
         threading.Thread(target=b.run, args=(lambda *_: None,), name=f"ipytilt-run-{update.run}-{i}", daemon=True)
         for i, b in enumerate(branches[1:], 1)
@@ -135,11 +141,14 @@ def info_of(error: BaseException | None) -> ErrorInfo:
 class _Branch:
     """A sequence of steps on one thread."""
 
-    def __init__(self, update: Update, steps: tuple[Step, ...], engines: Engines, work: Work) -> None:
+    def __init__(
+        self, update: Update, steps: tuple[Step, ...], engines: Engines, *, work: Work, directory: str
+    ) -> None:
         self._update = update
         self._steps = steps
         self._engines = engines
         self._work = work
+        self._prefix = directory.rstrip("/") + "/"
         self.result = _Yield()
 
     def run(self, on_step: StepStartedHook) -> None:
@@ -165,7 +174,7 @@ class _Branch:
     def _epilogue(self, *, live: bool) -> None:
         if live:
             for step in self._steps[:1]:
-                if isinstance(step, SyncFiles):
+                if isinstance(step, SyncFiles | SyncAll):
                     self._work.log(f"  → Container {step.container.name} updated!")
             return
         for index, (title, took) in enumerate(self.result.times, 1):
@@ -189,6 +198,8 @@ class _Branch:
                 self._announce(step.container.name, copies)
                 with _in_container(self.result, step.container.id):
                     containers.sync(step.container, copies, work)
+            case SyncAll():
+                return self._fill(step)
             case ExecIn():
                 return self._exec(step)
             case RestartContainer():
@@ -198,6 +209,27 @@ class _Branch:
                 assert_never(step)
         return True
 
+    def _fill(self, step: SyncAll) -> bool:
+        """Send all there is below the sync sources, then run what its files trigger."""
+        self._work.log(f"Initial sync: will copy sync paths to container: {step.container.name}")
+        matcher = Matcher(step.ignores)
+        files: list[str] = []
+        for sync in step.rules.syncs:
+            self._work.log(f"- '{sync.local.removeprefix(self._prefix)}' --> '{sync.container}'")
+            if not os.path.lexists(sync.local):
+                self._work.log(f"{sync.local} does not exist", "warning")
+            elif sync.directory:
+                files += [found.path for found in walk(sync.local, matcher) if not found.is_directory]
+            else:
+                files.append(sync.local)
+        sorted_out = mapped(step.rules, tuple(sorted(set(files))))
+        if sorted_out.stopped:
+            text = f"initial_sync() would copy the stop file {sorted_out.stopped[0]}"
+            raise Rejected(text, engine="local", hint="leave it out of the sync, or take it out of fall_back_on()")
+        with _in_container(self.result, step.container.id):
+            self._engines.containers.sync(step.container, sorted_out.copies, self._work)
+        return all(self._exec(run) for run in run_steps(sorted_out.runs, step.container))
+
     def _announce(self, name: str, copies: tuple[Copy, ...]) -> None:
         """Say what goes and what comes, as the disk is now."""
         there = {copy.local for copy in copies if os.path.lexists(copy.local)}
@@ -206,11 +238,16 @@ class _Branch:
         lines: list[str] = []
         if gone:
             lines.append(f"Will delete {len(gone)} file(s) from container: {name}")
-            lines += [f"- '{copy.container}' (matched local path: '{copy.local}')" for copy in gone[:_SHOWN_FILES]]
+            lines += [
+                f"- '{copy.container}' (matched local path: '{self._short(copy)}')" for copy in gone[:_SHOWN_FILES]
+            ]
         if here:
             lines.append(f"Will copy {len(here)} file(s) to container: {name}")
-            lines += [f"- '{copy.local}' --> '{copy.container}'" for copy in here[:_SHOWN_FILES]]
+            lines += [f"- '{self._short(copy)}' --> '{copy.container}'" for copy in here[:_SHOWN_FILES]]
         self._work.log("\n".join(lines))
+
+    def _short(self, copy: Copy) -> str:
+        return copy.local.removeprefix(self._prefix)
 
     def _with_bases(self, step: BuildImage) -> BuildImage:
         """Bases built a moment ago take the place of older ones."""
@@ -265,7 +302,7 @@ def title_of(step: Step) -> str:
             return "Running command" if step.resource.kind == "local" else "Deploying"
         case Delete():
             return "Deleting"
-        case SyncFiles():
+        case SyncFiles() | SyncAll():
             return "Syncing files"
         case ExecIn():
             return f"[CMD {step.index}/{step.count}] {command_text(step.argv)}"

@@ -20,10 +20,10 @@ from ipytilt.core import explain as answers
 from ipytilt.core import status
 from ipytilt.core.plan import LoadTiltfile
 from ipytilt.core.spec import Resource, Spec
-from ipytilt.core.state import State
+from ipytilt.core.state import TILTFILE, State
 from ipytilt.core.steps import Watch
 from ipytilt.engines.base import Work
-from ipytilt.errors import Reported, TiltError, UsageError
+from ipytilt.errors import Cancelled, Reported, TiltError, UsageError
 from ipytilt.runtime.controller import Controller
 from ipytilt.runtime.execute import Engines
 from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Logs
@@ -61,7 +61,7 @@ class Session:
         self.store: Store[State] = Store(State())
         self._tickets = itertools.count(1)
         self._lock = threading.Lock()
-        self._connecting = threading.Lock()
+        self._connecting = threading.Lock()  # its own: a daemon may take its time
         self._engines: Engines | None = None
         self._running = False
         self._stopped = False
@@ -88,7 +88,7 @@ class Session:
         """Start the threads, once; raises TiltError after `stop`."""
         with self._lock:
             if self._stopped:
-                raise TiltError("This session was stopped", hint="%reload_ext ipytilt starts a new one")
+                raise self._over()
             if self._running:
                 return
             self._running = True
@@ -98,21 +98,26 @@ class Session:
         self._controller.start()
         self._standing.start()
 
+    @property
+    def started(self) -> bool:
+        """Its threads run, or have run."""
+        return self._running
+
     def stop(self) -> tuple[str, ...]:
         """End everything that must not outlive the kernel; containers stay. Returns the names of what did not end."""
         with self._lock:
-            if self._stopped or not self._running:
-                self._stopped = True
-                self.store.close()
+            if self._stopped:
                 return ()
             self._stopped = True
         deadline = time.monotonic() + STOP_SECONDS
-        left = list(self._controller.stop(deadline))
-        left += self._workers.stop(deadline - STOP_SECONDS / 2)
-        left += self._standing.stop(deadline)
+        left: list[str] = []
+        if self._running:
+            left += self._controller.stop(deadline)
+            left += self._workers.stop(deadline - STOP_SECONDS / 2)
+            left += self._standing.stop(deadline)
         if self._watcher is not None:
             self._watcher.stop()
-        if self._engines is not None:
+        if self._engines is not None:  # somebody may have asked for them before anything was started
             self._engines.containers.close()
         from ipytilt import processes
 
@@ -128,7 +133,11 @@ class Session:
                 from ipytilt.engines.local import LocalEngine
 
                 containers, note = choose(self.config.engine, os.environ)
-                self._engines = Engines(containers, LocalEngine())
+                with self._lock:
+                    if self._stopped:
+                        containers.close()
+                        raise self._over()
+                    self._engines = Engines(containers, LocalEngine())
                 self.logs.append(ALL, note)
             return self._engines
 
@@ -166,16 +175,13 @@ class Session:
 
     def trigger(self, name: str, by: str = "Web Trigger") -> None:
         """Ask for an update. Raises UsageError for an unknown or disabled resource."""
-        self.resource(name)
-        if not self.store.current.enabled(name):
-            raise UsageError(f"{name} is disabled", hint=f"enable it first: %tilt enable {name}")
-        if self.state.down:
-            raise UsageError("Everything was taken down", hint="%tilt up starts it again")
+        self._check_active(name)
         self.post(ev.Triggered(name, by, self.clock()))
 
     def stop_update(self, name: str) -> None:
-        """Cancel the running update of a resource."""
-        self.resource(name)
+        """Cancel the running update of a resource, or the evaluation of the Tiltfile ("(Tiltfile)")."""
+        if name != TILTFILE:
+            self.resource(name)
         self.post(ev.CancelRequested(name, self.clock()))
 
     def enable(self, names: tuple[str, ...], *, on: bool) -> None:
@@ -186,6 +192,7 @@ class Session:
 
     def down(self) -> None:
         """Take down everything that was deployed."""
+        self.start()
         self.post(ev.DownRequested(self.clock()))
 
     # ------------------------------------------------------------------------------------------ looking and waiting
@@ -199,13 +206,23 @@ class Session:
         """The resource of that name. Raises UsageError naming the known ones."""
         found = self.state.spec.resource(name)
         if found is None:
-            known = ", ".join(r.name for r in self.state.spec.resources) or "none yet"
-            raise UsageError(f"There is no resource {name!r}", hint=f"one of: {known}")
+            known = ", ".join(r.name for r in self.state.spec.resources)
+            hint = f"one of: {known}" if known else "define resources in a %%tiltfile cell, or %tilt up"
+            raise UsageError(f"There is no resource {name!r}", hint=hint)
         return found
 
     def wait_loaded(self, ticket: int, timeout: float | None = None) -> State:
-        """Wait until the load asked for with `ticket` is over; raises its error, shown as it was there."""
-        state = self._wait(lambda s: s.load.finished >= ticket, timeout, "the Tiltfile to be evaluated")
+        """Wait until the load asked for with `ticket` is over; raises its error, shown as it was there.
+
+        An interrupt of the wait ends the evaluation as well, and is raised as `Cancelled`.
+        """
+        try:
+            state = self._wait(lambda s: s.load.finished >= ticket, timeout, "the Tiltfile to be evaluated")
+        except KeyboardInterrupt:
+            self.stop_update(TILTFILE)
+            raise Cancelled(
+                "Stopped evaluating the Tiltfile; what was good before stays in force", hint="run the cell again"
+            ) from None
         if state.load.error is not None:
             error = state.load.error
             raise Reported(error.message, text=error.text, hint=error.hint, where=error.where)
@@ -214,12 +231,14 @@ class Session:
     def wait(self, names: tuple[str, ...] = (), *, timeout: float | None = None, up_to_date: bool = False) -> State:
         """Wait until resources (all enabled ones by default) are ready, and with `up_to_date` nothing is pending.
 
-        Raises TiltError with the reasons as soon as one of them has failed, or after `timeout` seconds.
+        Raises TiltError with the reasons as soon as one of them has failed, or after `timeout` seconds; UsageError for
+        what cannot become ready: an unknown or disabled resource, or everything after `down`.
         """
-        for name in names:
-            self.resource(name)
-
-        self._catch_up()
+        self.start()
+        self._settle()
+        self.handled()
+        for name in names or [r.name for r in self.state.spec.resources if self.state.enabled(r.name)]:
+            self._check_active(name)
 
         def chosen(state: State) -> list[Resource]:
             return [r for r in state.spec.resources if (r.name in names if names else state.enabled(r.name))]
@@ -228,10 +247,15 @@ class Session:
             found = chosen(state)
             if any(_has_failed(state, r) for r in found):
                 return True
-            ready = all(status.is_ready(state, r) for r in found)
-            return ready and (not up_to_date or all(status.is_up_to_date(state, r) for r in found))
+            return all(settled_one(state, r) for r in found)
 
-        state = self._wait(settled, timeout, ", ".join(names) or "all resources")
+        def settled_one(state: State, resource: Resource) -> bool:
+            return status.is_ready(state, resource) and (not up_to_date or status.is_up_to_date(state, resource))
+
+        def late(state: State) -> list[str]:
+            return [_late(state, r) for r in chosen(state) if not settled_one(state, r)]
+
+        state = self._wait(settled, timeout, ", ".join(names) or "all resources", late=late)
         reasons = [_reason(state, r) for r in chosen(state) if _has_failed(state, r)]
         if reasons:
             raise TiltError("\n".join(reasons), hint="%tilt logs NAME shows the whole log")
@@ -258,7 +282,27 @@ class Session:
         """The newest events that concern a resource, oldest first."""
         return tuple(e for e in self._controller.journal if getattr(e, "resource", None) == name)
 
-    def _wait(self, done: Callable[[State], bool], timeout: float | None, what: str) -> State:
+    def handled(self) -> None:
+        """Wait until everything that was posted before is in the state."""
+        mark = f"mark:{next(self._tickets)}"
+        self.post(ev.CommandHandled(mark, "", self.clock()))
+        self._wait(lambda s: any(command == mark for command, _ in s.handled), None, "the controller")
+
+    def _check_active(self, name: str) -> None:
+        self.resource(name)
+        if not self.state.enabled(name):
+            raise UsageError(f"{name} is disabled", hint=f"enable it first: %tilt enable {name}")
+        if self.state.down:
+            raise UsageError("Everything was taken down", hint="%tilt up starts it again")
+
+    def _wait(
+        self,
+        done: Callable[[State], bool],
+        timeout: float | None,
+        what: str,
+        *,
+        late: Callable[[State], list[str]] = lambda _: [],
+    ) -> State:
         def over(state: State) -> bool:
             return bool(state.crash) or done(state)
 
@@ -266,14 +310,15 @@ class Session:
             state = self.store.wait_for(over, timeout)
         except TimeoutError:
             raise TiltError(
-                f"Waited {timeout:g} s for {what}\n{self._holds()}".rstrip(), hint="%tilt status shows what is going on"
+                "\n".join([f"Waited {timeout:g} s for {what}", *late(self.state)]),
+                hint="%tilt status shows what is going on",
             ) from None
         if state.crash:
             raise TiltError(f"The session stopped working; this is a bug in ipytilt:\n{state.crash}")
         return state
 
-    def _holds(self) -> str:
-        return "\n".join(f"{name}: {hold.text}" for name, hold in self.state.holds.items())
+    def _over(self) -> TiltError:
+        return TiltError("This session was stopped", hint="%reload_ext ipytilt starts a new one")
 
     # ------------------------------------------------------------------------------------------ callbacks
 
@@ -284,13 +329,6 @@ class Session:
         loaded = evaluate(load.sources, load.args, DiskHost(work.log), cancelled=lambda: work.cancelled)
         self.logs.redact({secret.value: secret.label for secret in loaded.spec.secrets})
         return loaded.spec, loaded.reads
-
-    def _catch_up(self) -> None:
-        """Return when everything that was saved before is known to the state."""
-        self._settle()
-        mark = f"mark:{next(self._tickets)}"
-        self.post(ev.CommandHandled(mark, "", self.clock()))
-        self._wait(lambda s: any(command == mark for command, _ in s.handled), None, "the controller")
 
     def _settle(self) -> None:
         if self._watcher is not None:
@@ -313,6 +351,12 @@ def _has_failed(state: State, resource: Resource) -> bool:
     if state.running(resource.name) or state.tracks[resource.name].retry_at:
         return False
     return "error" in (status.update_status(state, resource).word, status.runtime_status(state, resource).word)
+
+
+def _late(state: State, resource: Resource) -> str:
+    hold = state.holds.get(resource.name)
+    texts = (status.update_status(state, resource).text, status.runtime_status(state, resource).text)
+    return f"{resource.name}: {hold.text if hold else ', '.join(filter(None, texts)) or 'not started'}"
 
 
 def _reason(state: State, resource: Resource) -> str:

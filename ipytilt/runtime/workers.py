@@ -14,7 +14,7 @@ from typing import TypeAlias
 from ipytilt.core import events as ev
 from ipytilt.core.plan import LoadTiltfile, Update
 from ipytilt.core.spec import Spec
-from ipytilt.core.state import Cause
+from ipytilt.core.state import TILTFILE, Cause
 from ipytilt.engines.base import Work
 from ipytilt.errors import Cancelled
 from ipytilt.runtime.execute import Engines, info_of, kind_of, perform
@@ -24,7 +24,6 @@ Post: TypeAlias = Callable[[ev.Event], None]
 Evaluate: TypeAlias = Callable[[LoadTiltfile, Work], tuple[Spec, tuple[str, ...]]]
 """Evaluate a Tiltfile: the spec and the files it read. Raises TiltError; `reads` on it, if any, are watched too."""
 
-TILTFILE = "(Tiltfile)"
 _NAMED_FILES = 5
 
 
@@ -101,7 +100,7 @@ class Workers:
 
         try:
             work.log(headline(update.cause, self._directory))
-            outcome, times = perform(update, self._engines(), work, on_step=on_step)
+            outcome, times = perform(update, self._engines(), work, on_step=on_step, directory=self._directory)
             if isinstance(outcome, ev.Ok) and update.lane == "full":
                 self._settle()  # what this update wrote is known before its end is
         except BaseException as error:  # noqa: BLE001 - the one finish, whatever happens

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.support import eventually
 from tests.support.lab import LabPage
 from tools.notebooks import NOTEBOOKS
 
@@ -27,17 +26,20 @@ ENGINES = [
 TILTFILE, WAIT, PAGE, CHANGE, WHY = 3, 4, 6, 8, 10
 
 
+_EXECUTE = """code => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel
+    .requestExecute({ code, silent: true }).done"""
+
+
 @pytest.fixture(params=ENGINES)
 def quickstart(request: pytest.FixtureRequest, lab_page: LabPage) -> Iterator[LabPage]:
     """JupyterLab on a fresh copy of the quickstart, its first cells run."""
     root = lab_page.server.root
     shutil.copytree(NOTEBOOKS, root, dirs_exist_ok=True)
-    # The server may have been started before this test's Docker was known.
-    variables = {"IPYTILT_ENGINE": request.param, **{n: v for n, v in os.environ.items() if n.startswith("DOCKER_")}}
-    lines = "".join(f"%env {name}={value}\\n" for name, value in variables.items())
-    notebook = root / "quickstart.ipynb"
-    notebook.write_text(notebook.read_text().replace('"%load_ext ipytilt"', f'"{lines}%load_ext ipytilt"'))
+    lab_page.page.set_viewport_size({"width": 1280, "height": 1040})
     lab_page.open("quickstart.ipynb")
+    # The server may have been started before this test's Docker was known.
+    variables = _variables(request.param)
+    lab_page.page.evaluate(_EXECUTE, f"import os; os.environ.update({variables!r})")
     lab_page.run(1)
     lab_page.run(TILTFILE)
     lab_page.run(WAIT, timeout=120)
@@ -46,7 +48,11 @@ def quickstart(request: pytest.FixtureRequest, lab_page: LabPage) -> Iterator[La
         yield lab_page
     finally:
         if request.param == "docker":
-            _remove_containers(root.name)
+            _remove_containers("quickstart")
+
+
+def _variables(engine: str) -> dict[str, str]:
+    return {"IPYTILT_ENGINE": engine, **{n: v for n, v in os.environ.items() if n.startswith("DOCKER_")}}
 
 
 def _remove_containers(project: str) -> None:
@@ -121,10 +127,11 @@ def test_a_mistake_in_the_tiltfile_shows_its_line_and_changes_nothing(quickstart
     expect(row(lab, "web").locator(".it-update")).to_contain_text("live update", timeout=10_000)
 
 
-def test_a_killed_kernel_leaves_no_process_and_a_new_one_takes_over(quickstart: LabPage) -> None:
+def test_a_restarted_kernel_takes_over(quickstart: LabPage, request: pytest.FixtureRequest) -> None:
     lab = quickstart
+    variables = _variables(request.node.callspec.params["quickstart"])
     lab.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.restartKernel()")
-    eventually(lambda: lab.page.locator(".it-row").count() >= 0)
+    lab.page.evaluate(_EXECUTE, f"import os; os.environ.update({variables!r})")
     lab.run(1)
     lab.run(TILTFILE)
     lab.run(WAIT, timeout=120)

@@ -10,7 +10,7 @@ from ipytilt.core import events as ev
 from ipytilt.core.explain import what_if, why
 from ipytilt.core.spec import Ignore, Image
 from ipytilt.views import answers
-from tests.support.core import MANUAL, ROOT, World, at, image, local, rules, service, spec
+from tests.support.core import MANUAL, ROOT, World, at, image, local, rules, service, spec, synced
 
 NODE_STOP = rules((".", "/app"), stop=["package.json"])
 NODE_RUN = rules((".", "/app"), runs=[("yarn", ("package.json", "yarn.lock"))])
@@ -86,7 +86,7 @@ def test_192_a_renamed_directory_is_copied_and_removed() -> None:
     world = one_service(rules(("src", "/app")))
     world.save("src/a/x.py", "src/b/x.py")
     (update,) = world.started.values()
-    assert [c.container for c in update.branches[0][0].copies] == ["/app/a/x.py", "/app/b/x.py"]
+    assert [c.container for c in synced(update).copies] == ["/app/a/x.py", "/app/b/x.py"]
 
 
 def test_manual_mode_says_that_the_change_is_only_recorded() -> None:

@@ -139,8 +139,7 @@ class Loop(RuleBasedStateMachine):
         world.post(ev.EngineChanged("compose", "", world.now))
         for _ in range(50):
             if world.state.load.running is not None:
-                load = world.state.load
-                world.post(ev.LoadFinished(load.running, world.state.spec, None, (), world.now))
+                world.post(ev.LoadFinished(world.loading(), world.state.spec, None, (), world.now))
             world.settle()
             world.tick(60)
             world.turn()

@@ -36,7 +36,7 @@ def classic(tmp_path: Path) -> Iterator[Workspace]:
 @pytest.fixture(params=["buildkit", "classic"])
 def either(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Workspace]:
     off = {"DOCKER_BUILDKIT": "0"} if request.param == "classic" else {}
-    with workspace(tmp_path, {**os.environ, **off}) as found:
+    with workspace(tmp_path, {**os.environ, **off, "FROM_ENV": "yes"}) as found:
         yield found
 
 
@@ -67,13 +67,13 @@ def test_the_classic_builder_keeps_the_contract(check: Callable[[Workspace], Non
 def test_nothing_of_ours_gets_into_the_image(either: Workspace) -> None:
     either.file("context/a.txt")
     either.build(either.image('FROM BASE\nCOPY . /all\nRUN cd /all; echo "in: $(ls -A)"\n'))
-    assert any(line.strip().endswith("in: a.txt") for line in either.lines())
+    assert "in: a.txt" in either.said()
 
 
 @pytest.mark.docker
 def test_an_image_is_labelled_and_gets_its_tags(either: Workspace) -> None:
     extra = f"{either.ref('extra')}:v1"
-    built = either.build(optioned(either.image("FROM BASE\n"), extra_tags=(extra, either.ref("more"))))
+    built = either.build(optioned(either.image("FROM BASE\nRUN true\n"), extra_tags=(extra, either.ref("more"))))
     found = json.loads(docker("inspect", built.digest))[0]
     assert found["Config"]["Labels"]["dev.ipytilt.built"] == "true"
     assert sorted(found["RepoTags"]) == sorted([extra, f"{either.ref('more')}:latest", built.local_ref])
@@ -81,7 +81,7 @@ def test_an_image_is_labelled_and_gets_its_tags(either: Workspace) -> None:
 
 
 @pytest.mark.docker
-def test_build_options_arrive(either: Workspace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_build_options_arrive(either: Workspace) -> None:
     image = either.image("FROM BASE AS one\nARG FROM_ENV=no\nRUN echo $FROM_ENV; cat /etc/hosts\nFROM one\nRUN false\n")
     options = {
         "target": "one",
@@ -89,10 +89,6 @@ def test_build_options_arrive(either: Workspace, monkeypatch: pytest.MonkeyPatch
         "extra_hosts": ("build.test:10.1.2.3",),
         "network": "none",
     }
-    daemon = either.engine.daemon  # type: ignore[attr-defined]
-    monkeypatch.setattr(
-        either.engine._builder, "_daemon", replace(daemon, environ={**daemon.environ, "FROM_ENV": "yes"})
-    )  # type: ignore[attr-defined]
     either.build(optioned(image, **options))
     lines = [line.split() for line in either.lines()]
     assert ["yes"] in lines
@@ -102,7 +98,7 @@ def test_build_options_arrive(either: Workspace, monkeypatch: pytest.MonkeyPatch
 @pytest.mark.docker
 def test_an_image_without_a_context(either: Workspace) -> None:
     either.build(optioned(either.image("FROM BASE\nRUN echo built\n"), context=""))
-    assert any(line.strip() == "built" for line in either.lines())
+    assert "built" in either.said()
 
 
 @pytest.mark.docker
@@ -134,16 +130,16 @@ def test_a_secret_is_mounted(at: Workspace) -> None:
     secret = at.file("token", "whispered")
     image = at.image(f"FROM BASE\nRUN --mount=type=secret,id=token cat /run/secrets/token # {at.ref('x')}\n")
     at.build(optioned(image, secrets=(f"id=token,src={secret}",)))
-    assert any("whispered" in line for line in at.lines())
+    assert "whispered" in at.said()
 
 
 @pytest.mark.docker
 def test_cached_steps_say_so(at: Workspace) -> None:
-    image = at.image(f"FROM BASE\nRUN echo {at.ref('x')}\n")
+    image = at.image("FROM BASE\nRUN echo done\n")
     at.build(image)
-    assert not any("[cached]" in line for line in at.lines())
+    assert not any(line.endswith("echo done [cached]") for line in at.lines())
     at.build(image)
-    assert any(line.endswith(f"RUN echo {at.ref('x')} [cached]") for line in at.lines())
+    assert any(line.endswith("echo done [cached]") for line in at.lines())
 
 
 @pytest.mark.docker

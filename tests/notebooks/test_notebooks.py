@@ -24,7 +24,8 @@ def executed(name: str, engine: str, folder: Path, monkeypatch: pytest.MonkeyPat
     """Run a copy of the notebook; source of each code cell -> what it printed and showed as text."""
     copy = shutil.copytree(NOTEBOOKS, folder / "notebooks")
     monkeypatch.setenv("IPYTILT_ENGINE", engine)
-    notebook = nbformat.read(copy / name, as_version=4)
+    read: Any = nbformat.read
+    notebook = read(copy / name, as_version=4)
     client = NotebookClient(notebook, timeout=180, kernel_name="python3", resources={"metadata": {"path": str(copy)}})
     client.execute()
     return {cell.source: "\n".join(map(_text, cell.outputs)) for cell in notebook.cells if cell.cell_type == "code"}
@@ -50,7 +51,7 @@ def docker_cleaned() -> Iterator[None]:
     """Whatever became of the notebook, its containers go: they hold its port."""
     yield
     if shutil.which("docker"):
-        listed = ["docker", "ps", "-aq", "--filter", "label=com.docker.compose.project=notebooks"]
+        listed = ["docker", "ps", "-aq", "--filter", "label=com.docker.compose.project=quickstart"]
         containers = subprocess.run(listed, capture_output=True, text=True, check=False).stdout.split()
         subprocess.run(["docker", "rm", "-f", *containers], capture_output=True, check=False)
 

@@ -135,8 +135,8 @@ def test_a_build_that_fails_says_so_and_recovers_with_the_fix(project: Project) 
     project.up()
     before = project.container()
     project.write("app/Dockerfile", DOCKERFILE + "RUN echo going wrong && exit 7\n")
+    project.until(lambda s: s.load.count == 2 and not s.load.stale)
     with pytest.raises(TiltError, match="app-image"):
-        project.until(lambda s: s.load.count == 2 and not s.load.stale)
         project.ready()
     assert "going wrong" in project.log()
     assert project.container().id == before.id
@@ -157,7 +157,7 @@ def test_a_missing_dockerfile_is_named_and_its_creation_is_enough(project: Proje
 
 
 @pytest.mark.parametrize(
-    ("text", "expected", "line"),
+    "text, expected, line",
     [
         pytest.param("x = (", "", 1, id="syntax error"),
         pytest.param("docker_biuld('a', '.')", "docker_build", 1, id="unknown builtin"),
@@ -324,3 +324,26 @@ def test_a_session_takes_over_containers_of_an_earlier_one(tmp_path: Path) -> No
         assert second.content("/app/file.txt") == "first"
     finally:
         second.close()
+
+
+def test_89_90_91_an_initial_sync_fills_a_new_container(project: Project) -> None:
+    """Ignored files stay out, a missing source is only warned about, runs follow their triggers."""
+    tiltfile = """
+docker_compose('docker-compose.yml')
+docker_build('app-image', '.', dockerfile='app/Dockerfile', ignore=['**/*.log'], only=['app', 'more'], live_update=[
+    initial_sync(),
+    sync('app', '/filled'),
+    sync('more', '/more'),
+    run('echo not this one >>/filled/ran', trigger='app/absent'),
+    run('echo triggered >>/filled/ran', trigger='app/file.txt'),
+    run('echo always >>/filled/ran'),
+])
+"""
+    project.write("app/noise.log", "x")
+    project.up(tiltfile)
+    project.until(lambda s: any(r.lane == "live" for r in s.tracks["app"].history))
+    project.ready()
+    assert project.content("/filled/file.txt") == "first"
+    assert project.in_container("ls", "/filled/noise.log")[0] != 0
+    assert project.content("/filled/ran") == "triggered\nalways"
+    assert "more does not exist" in project.log()

@@ -31,8 +31,8 @@ from ipytilt.core.spec import (
     Sync,
     TriggerMode,
 )
-from ipytilt.core.state import State, Track, image_watch, local_watch
-from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Container
+from ipytilt.core.state import Record, State, Track, image_watch, local_watch
+from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Container, SyncFiles
 
 ROOT = "/p"
 PROJECT = ComposeProject("p", (f"{ROOT}/docker-compose.yml",), ROOT)
@@ -150,10 +150,8 @@ class World:
 
     def _watches(self, paths: list[str]) -> list[str]:
         """The watches that cover any of the paths."""
-        names = []
-        for each in self.state.spec.images.values():
-            if any(is_below(path, root) for path in paths for root in each.watched):
-                names.append(image_watch(each.ref))
+        images = self.state.spec.images.values()
+        names = [image_watch(i.ref) for i in images if any(is_below(p, root) for p in paths for root in i.watched)]
         for resource in self.state.spec.resources:
             deps = resource.target.deps if isinstance(resource.target, Local) else ()
             if any(is_below(path, dep) for path in paths for dep in deps):
@@ -208,9 +206,34 @@ class World:
         """What is known of a resource."""
         return self.state.tracks[resource]
 
+    def last(self, resource: str) -> Record:
+        """The newest finished update of a resource."""
+        record = self.state.tracks[resource].last
+        assert record is not None
+        return record
+
+    def loading(self) -> int:
+        """The number of the load that is running."""
+        assert self.state.load.running is not None
+        return self.state.load.running
+
     def lanes(self) -> list[tuple[str, str]]:
         """(resource, lane) of what runs now, in the order it was started."""
         return [(u.resource, u.lane) for u in self.started.values()]
+
+
+def applied(update: Update) -> Apply:
+    """The deploy at the end of a full update."""
+    step = update.branches[0][-1]
+    assert isinstance(step, Apply)
+    return step
+
+
+def synced(update: Update) -> SyncFiles:
+    """The copy at the start of a live update."""
+    step = update.branches[0][0]
+    assert isinstance(step, SyncFiles)
+    return step
 
 
 def failed(text: str = "no", kind: str = "rejected", container: str = "") -> ev.Failed:

@@ -32,7 +32,7 @@ LABELS = {"dev.ipytilt.built": "true", "dev.ipytilt.collect": "true"}
 _DOCKERFILE = ".ipytilt.Dockerfile"
 _RAWJSON_SINCE = (0, 13)
 _CHATTER = (" ---> ", "Removing intermediate container")
-_STEP = re.compile(r"Step (\d+)/\d+ : ")
+_STEP = re.compile(r"step (\d+)/\d+ ?: ", re.IGNORECASE)
 _NO_IMAGE = re.compile(r"dial tcp|pull access denied|manifest unknown|failed to resolve source metadata")
 _SHOWN_LINES = 20
 
@@ -132,6 +132,7 @@ class DockerBuilder:
             "dockerfile": _DOCKERFILE,
             "rm": "1",
             "forcerm": "1",
+            "layers": "1",  # Podman's word for using the cache
             "buildargs": json.dumps(self._arguments(build)),
             "labels": json.dumps(LABELS),
             "cachefrom": json.dumps(build.cache_from),

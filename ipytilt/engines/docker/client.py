@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -22,6 +23,7 @@ PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 _ONE_OFF_LABEL = "com.docker.compose.oneoff=False"
 _ANSWER_SECONDS = 60.0
+_GONE = re.compile(r"(?i)no such (container|exec)|no container with name or id|is (not running|restarting|paused)")
 _GONE_STATES = frozenset({"exited", "dead", "removing"})
 
 
@@ -167,16 +169,17 @@ def find_daemon(environ: Mapping[str, str]) -> Daemon:
 def container_of(inspected: Mapping[str, Any]) -> Container:
     """Our value for what the daemon says of a container."""
     state = inspected["State"]
+    word = state["Status"].replace("stopped", "exited")  # Podman, until it has tidied up
     bindings = (inspected.get("NetworkSettings") or {}).get("Ports") or {}
     ports = {int(binding["HostPort"]) for found in bindings.values() for binding in found or () if binding["HostPort"]}
     return Container(
         id=inspected["Id"],
         name=inspected["Name"].lstrip("/"),
         service=(inspected["Config"].get("Labels") or {}).get(SERVICE_LABEL, ""),
-        state=state["Status"],
+        state=word,
         image=inspected["Image"],
         started_at=state["StartedAt"],
-        exit_code=state["ExitCode"] if state["Status"] in _GONE_STATES else None,
+        exit_code=state["ExitCode"] if word in _GONE_STATES else None,
         health=(state.get("Health") or {}).get("Status", ""),
         error=state.get("Error", ""),
         ports=tuple(sorted(ports)),
@@ -216,9 +219,7 @@ def _refusal(problem: Any, doing: str) -> EngineError:
     text = str(problem.explanation or problem)
     if problem.status_code == 503:
         return Unavailable(text, engine=ENGINE, doing=doing)
-    gone = "No such container" in text or "is not running" in text or "is restarting" in text or "is paused" in text
-    kind = Broke if gone or "no container with name or ID" in text else Rejected
-    return kind(text, engine=ENGINE, doing=doing)
+    return (Broke if _GONE.search(text) else Rejected)(text, engine=ENGINE, doing=doing)
 
 
 def _innermost(problem: BaseException) -> str:

@@ -123,7 +123,7 @@ class _Observation(_Standing):
         self._health: str | None = None
 
     def turn(self) -> bool:
-        filters = json.dumps({"type": ["container"], "label": [PROJECT_LABEL]})
+        filters = json.dumps({"type": ["container"]})  # Podman knows labels only with their values
         # Connected before looking: what happens in between is an event that was not read yet.
         connection = self.daemon.stream("/events", params={"filters": filters}, timeout=_SILENCE_SECONDS)
         chunks = self.chunks(connection)
