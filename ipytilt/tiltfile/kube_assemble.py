@@ -163,9 +163,10 @@ class _Grouping:
         return resource
 
     def _place(self, item: KubeObject, resource: KubeResource) -> None:
-        attracted = [service for service in self._services if manifests.serves(service.document, item.document)]
+        free_services = [service for service in self._services if service in self._free]
+        attracted = [service for service in free_services if manifests.serves(service.document, item.document)]
         for member in (item, *attracted):
-            if member in self._free:
+            if member in self._free:  # a service that is a workload itself may have been attracted before
                 del self._free[member]
                 resource.objects.append(member)
 
