@@ -59,10 +59,10 @@ def test_trees_in_use_are_never_removed_others_when_they_are_too_many(
 
 def test_the_cache_of_the_user_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", "/somewhere")
-    assert sandbox_store.default_folder() == "/somewhere/ipytilt/sandbox"
+    assert sandbox_store.default_folder() == "/somewhere/ipytilt/sandbox-1"
     monkeypatch.delenv("XDG_CACHE_HOME")
     monkeypatch.setenv("HOME", "/home/me")
-    assert sandbox_store.default_folder() == "/home/me/.cache/ipytilt/sandbox"
+    assert sandbox_store.default_folder() == "/home/me/.cache/ipytilt/sandbox-1"
 
 
 @pytest.mark.parametrize("share", [True, False])
