@@ -281,7 +281,7 @@ class PortForward:
 
 @dataclass(frozen=True, slots=True)
 class CustomDeploy:
-    """`k8s_custom_deploy`: commands that apply and delete, and what triggers them."""
+    """`k8s_custom_deploy`: commands that apply and delete, and what triggers them: `deps` without `ignores`."""
 
     apply: Command
     delete: Command
@@ -289,6 +289,7 @@ class CustomDeploy:
     image_deps: tuple[str, ...] = ()
     container_selector: str = ""
     image_selector: str = ""
+    ignores: tuple[Ignore, ...] = field(default=(), compare=False)
 
 
 @dataclass(frozen=True, slots=True)

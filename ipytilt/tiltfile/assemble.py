@@ -18,6 +18,7 @@ from ipytilt.core.spec import (
     ComposeProject,
     Ignore,
     Image,
+    Kubernetes,
     Link,
     Local,
     Resource,
@@ -25,13 +26,12 @@ from ipytilt.core.spec import (
     Target,
     TriggerMode,
 )
-from ipytilt.tiltfile import image_builds
+from ipytilt.tiltfile import image_builds, kube_assemble
 from ipytilt.tiltfile.compose_files import bind_sources, build_section, published_ports
 from ipytilt.tiltfile.draft import Draft, ImageDraft, LocalDraft, ResourceDraft, ServiceDraft, Wrong, did_you_mean
 from ipytilt.tiltfile.host import Host
 from ipytilt.tiltfile.image_builds import Builds
-
-UNCATEGORIZED = "uncategorized"
+from ipytilt.tiltfile.kube_assemble import UNCATEGORIZED, KubeResource
 
 
 @dataclass(slots=True)
@@ -54,13 +54,17 @@ def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
     builds = Builds(draft.images)
     image_builds.attach_live_updates(draft, builds)
     names = {(service.project, service.service): service.name for service in draft.services}
+    kube = kube_assemble.group(draft, builds)
     services = [_service(service, draft.projects[service.project], names, builds) for service in draft.services]
-    draft.warnings += _unused_images(draft, builds)
+    draft.warnings += _unused_images(draft, kube, builds)
+    kube_assemble.check(kube, draft, builds, host)
     if draft.registry and services:
         raise Wrong("default_registry is not supported with docker compose")
-    _check_live_updates(services, builds)
+    made = [*map(_kubernetes, kube), *services]
+    _check_live_updates(made, builds)
     _check_steps(draft)
-    made = [*services, *(_local(local, host) for local in draft.locals)]
+    made += [_local(local, host) for local in draft.locals]
+    made.sort(key=lambda part: part.draft.name == UNCATEGORIZED and isinstance(part.target, Kubernetes))
     resources = _resources(made, draft)
     deployed = dict.fromkeys(key for resource in resources for key in resource.images)
     images = {image.key: image_builds.finished(image, builds, host) for image in builds if image.key in deployed}
@@ -72,8 +76,13 @@ def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
         watch_ignores=(*draft.watch_ignores, *_written_files(images.values())),
         registry=draft.registry,
         settings=draft.settings,
+        secrets=tuple(kube_assemble.secrets(draft)),
         warnings=tuple(draft.warnings),
     )
+
+
+def _kubernetes(resource: KubeResource) -> _Made:
+    return _Made(draft=resource, target=resource.target, direct=resource.direct, images=resource.images)
 
 
 # ---------------------------------------------------------------------------------------------- compose
@@ -114,38 +123,38 @@ def _service(
             volumes=bind_sources(service.config),
         ),
         direct=(image.key,) if image else (),
-        images=_build_order(service.name, image, builds) if image else (),
+        images=image_builds.build_order(service.name, [image] if image else [], builds),
         links=tuple(inferred),
         deps=[names[key] for key in needed if key in names],
     )
 
 
-def _build_order(resource: str, image: ImageDraft, builds: Builds) -> tuple[str, ...]:
-    try:
-        return tuple(part.key for part in builds.in_build_order(image))
-    except Wrong as wrong:
-        raise Wrong(f"getting image build info for {resource}: {wrong.message}", origin=wrong.origin) from None
-
-
 # ---------------------------------------------------------------------------------------------- images as a whole
 
 
-def _unused_images(draft: Draft, builds: Builds) -> Iterator[str]:
+def _unused_images(draft: Draft, kube: Sequence[KubeResource], builds: Builds) -> Iterator[str]:
     suppressed = draft.settings.update.suppress_unused_image_warnings
     unused = [image for image in builds if image.key not in builds.used and image.key not in suppressed]
     if not unused or "*" in suppressed:
         return
-    if not draft.services:
+    if not draft.services and not kube:
         yield (
             "We could not find any deployment instructions, such as docker_compose(...) or k8s_yaml(...). "
             "No image is built until something deploys it."
         )
         return
+    if not draft.services and not any(resource.has_images or resource.custom for resource in kube):
+        yield (
+            "No Kubernetes configs with images found. If you are using custom resources, tell where their images are "
+            "written with k8s_kind(..., image_json_path=...)."
+        )
+        return
     image = unused[0]
     similar = difflib.get_close_matches(image.key, builds.consumed, n=3)
     hint = f"\nDid you mean… {', '.join(similar)}?" if similar else ""
+    where = "Kubernetes" if kube else "Docker Compose"
     yield (
-        f"Image not used in any Docker Compose config: {image.key} ({image.origin}){hint}\n"
+        f"Image not used in any {where} config: {image.key} ({image.origin}){hint}\n"
         "Skipping this image build. If that is meant, suppress this warning with "
         f'update_settings(suppress_unused_image_warnings=["{image.key}"])'
     )
@@ -203,8 +212,7 @@ def _resources(made: Sequence[_Made], draft: Draft) -> tuple[Resource, ...]:
     resources = []
     for part in made:
         about = part.draft
-        if not about.name:
-            raise Wrong("manifest missing name", origin=about.origin)
+        _check_name(about)
         resources.append(
             Resource(
                 name=about.name,
@@ -221,6 +229,14 @@ def _resources(made: Sequence[_Made], draft: Draft) -> tuple[Resource, ...]:
         )
     _check_order(resources)
     return tuple(resources)
+
+
+def _check_name(about: ResourceDraft) -> None:
+    if not about.name:
+        raise Wrong("manifest missing name", origin=about.origin)
+    for letter in "/%":
+        if letter in about.name:
+            raise Wrong(f"invalid value \"{about.name}\": may not contain '{letter}'", origin=about.origin)
 
 
 def _known_deps(part: _Made, known: set[str], draft: Draft) -> Iterator[str]:

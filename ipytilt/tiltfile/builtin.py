@@ -204,18 +204,6 @@ def registered() -> Mapping[str, Registered]:
     return dict(sorted(_FUNCTIONS.items()))
 
 
-NOT_YET = (
-    *("k8s_yaml", "filter_yaml", "k8s_resource", "k8s_kind", "k8s_image_json_path", "k8s_custom_deploy"),
-    *("helm", "kustomize", "allow_k8s_contexts", "k8s_context", "k8s_namespace", "workload_to_resource_function"),
-)
-"""What Tilt has and we do not: calling one of these says so at its line. A registered name is not looked for here."""
-
-
-def unsupported() -> tuple[str, ...]:
-    """The names of `NOT_YET` that nobody has registered."""
-    return tuple(name for name in NOT_YET if name not in registered())
-
-
 class Module(Value):
     """A namespace of builtins such as `os`; its members are read-only."""
 
@@ -255,16 +243,7 @@ def _members(ev: Eval) -> Iterator[tuple[str, Any]]:
         yield name, Builtin(name.rpartition(".")[2], _bound(ev, function))
     for name, value in _CONSTANTS.items():
         yield name, value(ev)
-    for name in unsupported():
-        yield name, Builtin(name, _refusing(name))
 
 
 def _bound(ev: Eval, function: Registered) -> Callable[..., Any]:
     return lambda _thread, args, kwargs: function.call(ev, args, kwargs)
-
-
-def _refusing(name: str) -> Callable[..., Any]:
-    def refuse(*_: object) -> Any:
-        raise EvalError(f"not supported yet: {name}")
-
-    return refuse

@@ -26,6 +26,7 @@ from ipytilt.core.spec import (
     StopPath,
     TriggerMode,
 )
+from ipytilt.tiltfile.kube_draft import KubeDraft
 
 
 class Wrong(Exception):
@@ -85,6 +86,7 @@ class ImageDraft:
 
     `watched` are its context or deps; `ignore` and `only` the patterns as written; `image_deps` are required;
     `dockerfile_path` and `volumes` are known for builds by Compose; `tiltfile` is the file (or "") that made the call.
+    `restarts_process`: its live update restarts the process by way of the extension of that name.
     """
 
     reference: Reference
@@ -99,6 +101,7 @@ class ImageDraft:
     image_deps: tuple[Reference, ...] = ()
     dockerfile_path: str = ""
     volumes: tuple[str, ...] = ()
+    restarts_process: bool = False
     tiltfile: str = ""
     origin: Origin = NOWHERE
     key: str = field(init=False)
@@ -162,6 +165,9 @@ class Draft:
     locals: list[LocalDraft] = field(default_factory=list)
     services: list[ServiceDraft] = field(default_factory=list)
     projects: dict[str, ComposeProject] = field(default_factory=dict)
+    kube: KubeDraft = field(default_factory=KubeDraft)
+    api_objects: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)  # v1alpha1, by kind and name
+    loaded_extensions: set[str] = field(default_factory=set)
     live_updates: list[tuple[Reference, LiveUpdate]] = field(default_factory=list)  # the older standalone form
     unused_steps: dict[Origin, str] = field(default_factory=dict)
     trigger_mode: tuple[TriggerMode, Origin] | None = None

@@ -6,7 +6,7 @@ files), through the host; the rest are functions of the draft.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from ipytilt.core.images import Reference, dockerfile_references, exact_ones, matches, parse
@@ -52,14 +52,18 @@ class Builds:
         """Whether it matches used references tag and all."""
         return next(exact for other, exact in self._by_name[image.reference.name] if other is image)
 
+    def matching(self, used: Reference) -> ImageDraft | None:
+        """The first build that could provide `used`, which nobody has asked for yet."""
+        candidates = self._by_name.get(used.name, ())
+        return next((image for image, exact in candidates if matches(image.reference, used, exact=exact)), None)
+
     def find(self, used: Reference) -> ImageDraft | None:
         """The first build that provides `used`."""
         self.consumed.setdefault(used.familiar, used)
-        for image, exact in self._by_name.get(used.name, ()):
-            if matches(image.reference, used, exact=exact):
-                self.used.add(image.key)
-                return image
-        return None
+        image = self.matching(used)
+        if image:
+            self.used.add(image.key)
+        return image
 
     def _built_on(self, image: ImageDraft) -> Iterator[ImageDraft]:
         for required in image.image_deps:
@@ -93,6 +97,14 @@ class Builds:
     def depends_on(self, image: ImageDraft) -> tuple[str, ...]:
         """Keys of what it is built on directly, each once."""
         return tuple(dict.fromkeys(base.key for base in self._dependencies[image.key]))
+
+
+def build_order(resource: str, images: Iterable[ImageDraft], builds: Builds) -> tuple[str, ...]:
+    """Keys of the images a resource deploys and of all they are built on, base images first, each once."""
+    try:
+        return tuple(dict.fromkeys(part.key for image in images for part in builds.in_build_order(image)))
+    except Wrong as wrong:
+        raise Wrong(f"getting image build info for {resource}: {wrong.message}", origin=wrong.origin) from None
 
 
 def _parsed_references(image: ImageDraft, build: DockerBuild) -> Iterator[Reference]:

@@ -8,8 +8,9 @@ language, of builtins and of assembly leave as `LoadError`, with what was read u
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any
 
 from ipytilt.core.events import Source
@@ -19,6 +20,7 @@ from ipytilt.starlark import Cancelled as EvaluationCancelled
 from ipytilt.starlark import EvalError, Module, Position, StarlarkError, StarlarkSyntaxError, Thread, check
 from ipytilt.tiltfile.assemble import assemble
 from ipytilt.tiltfile.builtin import environment
+from ipytilt.tiltfile.builtins import extensions
 from ipytilt.tiltfile.draft import Wrong
 from ipytilt.tiltfile.evaluation import Eval, Exit, Running
 from ipytilt.tiltfile.host import Host
@@ -53,12 +55,30 @@ def load(
 
     Raises `LoadError` for whatever is wrong with the Tiltfile, `Cancelled` if `cancelled` becomes true.
     """
+    return _load(sources, args, host, cancelled=cancelled, within=frozenset())
+
+
+def _load(
+    sources: Sequence[Source],
+    args: tuple[str, ...],
+    host: Host,
+    *,
+    cancelled: Callable[[], bool],
+    within: frozenset[str],
+) -> Loaded:
+    """`load`; `within` are the extensions being run, which are not run again."""
     main = _path(sources[0]) or join(sources[0].base, "Tiltfile") if sources else ""
     ev = Eval(host=host, args=args, main=main, cancelled=cancelled)
     run = _Run(ev)
     try:
         run.sources(sources)
         spec = assemble(ev.draft, host, args=args)
+        for name, path, extension_args in extensions.unloaded(ev):
+            if name not in within:
+                source = Source(key=f"extension {name}", name=path, base=dirname(path), path=path)
+                loaded = _load([source], extension_args, host, cancelled=cancelled, within=within | {name})
+                ev.lines += loaded.log
+                spec = _with_extension(spec, name, loaded.spec)
     except EvaluationCancelled:
         raise Cancelled("evaluation of the Tiltfile was cancelled") from None
     except (StarlarkError, Wrong) as error:
@@ -66,9 +86,28 @@ def load(
     else:
         for warning in spec.warnings:
             ev.log(f"WARNING: {warning}", "warning")
-        return Loaded(spec, host.reads, tuple(ev.lines))
+        return Loaded(replace(spec, config_files=host.reads), host.reads, tuple(ev.lines))
     failure.reads, failure.log = host.reads, tuple(ev.lines)
     raise failure
+
+
+def _with_extension(spec: Spec, name: str, other: Spec) -> Spec:
+    """The spec with what an extension that runs on its own asks for, labelled with its name."""
+    for resource in other.resources:
+        if spec.resource(resource.name):
+            raise Wrong(f'extension {name}: a resource named "{resource.name}" already exists')
+    for ref in other.images.keys() & spec.images.keys():
+        raise Wrong(f'extension {name}: Image for ref "{ref}" has already been defined')
+    label = f"extension.{name}"
+    labelled = [replace(item, labels=tuple(sorted({*item.labels, label}))) for item in other.resources]
+    return replace(
+        spec,
+        resources=(*spec.resources, *labelled),
+        images=MappingProxyType({**spec.images, **other.images}),
+        enabled=spec.enabled | other.enabled,
+        watch_ignores=(*spec.watch_ignores, *other.watch_ignores),
+        secrets=(*spec.secrets, *other.secrets),
+    )
 
 
 def _path(source: Source) -> str:
@@ -88,8 +127,8 @@ class _Run:
 
     def __post_init__(self) -> None:
         ev = self.ev
-        ev.globals_of = lambda path: self._module(path).exports
-        self._thread = Thread(load=lambda path, _thread: self._module(path), print=ev.log, cancelled=ev.cancelled)
+        ev.globals_of = self._exports
+        self._thread = Thread(load=lambda path, _thread: self._exports(path), print=ev.log, cancelled=ev.cancelled)
         ev.thread = self._thread
         self._predeclared = environment(ev)
 
@@ -121,11 +160,22 @@ class _Run:
         predeclared = {*self._predeclared, "__file__", "__name__"}
         module.execute(check(text, name, globals=module.globals, predeclared=predeclared), self._thread)
 
+    def _exports(self, path: str) -> Mapping[str, Any]:
+        """What another file or an extension offers. Raises EvalError."""
+        if path.startswith(extensions.SCHEME):
+            module = path.removeprefix(extensions.SCHEME)
+            try:
+                ours = extensions.own(self.ev, module)
+                if ours is not None:
+                    return ours
+                path = extensions.locate(self.ev, module)
+            except Wrong as wrong:
+                raise EvalError(wrong.message) from wrong
+        return self._module(path).exports
+
     def _module(self, path: str) -> Module:
         """The frozen module of a file, run now unless it has run before. Raises EvalError."""
         ev = self.ev
-        if path.startswith("ext://"):
-            raise EvalError(f"not supported yet: {path}")
         path = ev.path(path)
         known = self._files.get(path)
         if isinstance(known, Module):

@@ -213,6 +213,7 @@ def _kubernetes(target: Kubernetes) -> dict[str, Any]:
             "image_deps": list(custom.image_deps),
             "image_selector": custom.image_selector,
             "container_selector": custom.container_selector,
+            "ignores": _ignores(custom.ignores),
         }
         if custom
         else None,

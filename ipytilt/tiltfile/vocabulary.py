@@ -186,7 +186,8 @@ def _optional_bool(_ev: Eval, value: Any) -> bool | None:
     return value
 
 
-def _int32(_ev: Eval, value: Any) -> int:
+def int32(_ev: Eval, value: Any) -> int:
+    """An int of at most 32 bits."""
     if type(value) is not int:
         raise Wrong(f"got {type_name(value)}, want int")
     if not -(2**31) <= value < 2**31:
@@ -326,7 +327,7 @@ Env: TypeAlias = Annotated[dict[str, str], Kind("env", env)]
 CommandEnv: TypeAlias = Annotated[tuple[str, ...], Kind("env", command_env)]
 Cmd: TypeAlias = Annotated[tuple[str, ...], Kind("cmd", command)]
 MaybeBool: TypeAlias = Annotated[bool | None, Kind("bool?", _optional_bool)]
-Int32: TypeAlias = Annotated[int, Kind("int", _int32)]
+Int32: TypeAlias = Annotated[int, Kind("int", int32)]
 Duration: TypeAlias = Annotated[float, Kind("duration", duration)]
 Mode: TypeAlias = Annotated[TriggerMode, Kind("mode", _mode)]
 Labels: TypeAlias = Annotated[tuple[str, ...], Kind("labels", labels)]

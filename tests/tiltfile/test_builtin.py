@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from ipytilt.tiltfile.builtin import NOT_YET, environment, registered, unsupported
+from ipytilt.tiltfile.builtin import environment, registered
 from ipytilt.tiltfile.evaluation import Eval
 from tests.tiltfile.evaluated import host
 
-# every global function of the API, Kubernetes and v1alpha1 apart, with its parameters in order
+# every global function of the API, v1alpha1 apart, with its parameters in order
 SIGNATURES = {
     "docker_build": "ref context build_args dockerfile dockerfile_contents cache live_update match_in_env_vars ignore "
     "only entrypoint container_args target ssh secret network extra_tag cache_from pull platform extra_hosts",
@@ -79,6 +79,18 @@ SIGNATURES = {
     "config.parse": "",
     "config.set_enabled_resources": "resources",
     "config.clear_enabled_resources": "",
+    "k8s_yaml": "yaml allow_duplicates",
+    "filter_yaml": "yaml labels name namespace kind api_version",
+    "k8s_resource": "workload new_name port_forwards extra_pod_selectors trigger_mode resource_deps objects auto_init "
+    "pod_readiness links labels discovery_strategy",
+    "k8s_kind": "kind image_json_path api_version image_object pod_readiness",
+    "k8s_image_json_path": "paths api_version kind name namespace",
+    "k8s_custom_deploy": "name apply_cmd delete_cmd deps image_selector live_update apply_dir apply_env apply_cmd_bat "
+    "delete_dir delete_env delete_cmd_bat container_selector image_deps",
+    "helm": "paths name namespace values set kube_version skip_crds",
+    "kustomize": "paths kustomize_bin flags",
+    "allow_k8s_contexts": "contexts",
+    "workload_to_resource_function": "func",
     "fail": "msg",
     "warn": "msg",
     "exit": "code",
@@ -106,14 +118,9 @@ def test_signatures_show_defaults() -> None:
     assert registered()["read_json"].signature == "read_json(paths, default=(unset))"
 
 
-def test_what_is_missing_is_listed() -> None:
-    assert set(unsupported()) == set(NOT_YET) - registered().keys()
-
-
 def test_the_environment_holds_everything() -> None:
     names = environment(Eval(host=host(), args=(), main="/Tiltfile", cancelled=lambda: False))
     assert {name.partition(".")[0] for name in SIGNATURES} | {
         "TRIGGER_MODE_AUTO",
         "sys",
-        *unsupported(),
     } <= names.keys()

@@ -10,10 +10,11 @@ import pytest
 from ipytilt.core.spec import Kubernetes, Local, Resource, Spec
 from ipytilt.tiltfile.load import LoadError
 from tests.tiltfile.cases import CASES, Case
+from tests.tiltfile.cases_k8s import CASES as KUBERNETES_CASES
 from tests.tiltfile.evaluated import ROOT, evaluate
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+@pytest.mark.parametrize("case", [*CASES, *KUBERNETES_CASES], ids=str)
 def test_case(case: Case) -> None:
     if case.error:
         with pytest.raises(LoadError) as caught:

@@ -15,6 +15,7 @@ import pytest
 
 from ipytilt.tiltfile.host import Ran
 from ipytilt.tiltfile.load import LoadError
+from tests.tiltfile.cases_k8s import objects
 from tests.tiltfile.evaluated import evaluate
 
 FOLDER = Path(__file__).parent / "chunks"
@@ -35,6 +36,11 @@ WORLD = {
     "lib/lib.star": "v = [1]\n_hidden = 2\ndef where(): return os.getcwd()\nhere = os.getcwd()\nme = __file__\n",
     "lib/fails.star": "def f():\n  fail('from afar')\n",
     "syntax.star": "a = = 1\n",
+    "a.yaml": objects("D(a,i)"),
+    "ab.yaml": objects("D(a,i) D(b,i)"),
+    "config.yaml": objects("C(a)"),
+    "service.yaml": objects("S(a,n)"),
+    "widget.yaml": "{apiVersion: ex.io/v1, kind: Widget, metadata: {name: w}, spec: {img: img, count: 1}}",
     "reexport.star": "load('lib/lib.star', 'v')\nown = v\n",
 }
 COMMANDS = {

@@ -60,5 +60,6 @@ def test_kubernetes() -> None:
             "image_deps": ["i"],
             "image_selector": "i",
             "container_selector": "",
+            "ignores": [],
         },
     }

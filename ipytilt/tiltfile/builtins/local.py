@@ -17,6 +17,7 @@ from ipytilt.core.spec import (
 )
 from ipytilt.processes import describe
 from ipytilt.starlark import Struct, type_name
+from ipytilt.tiltfile import kube_context
 from ipytilt.tiltfile.builtin import Kind, Registered, builtin, constant
 from ipytilt.tiltfile.draft import LocalDraft, Wrong
 from ipytilt.tiltfile.evaluation import Eval
@@ -59,6 +60,8 @@ def local(
     del command_bat
     if not command:
         raise Wrong("empty cmd")
+    problem = "Refusing to run 'local' because {} might be a production kube context."
+    kube_context.check_allowed(kube_context.current(ev.host), ev.draft.kube.allowed_contexts, problem)
     shown = describe(command)
     if not echo_off:
         ev.log(f"local: {shown}")

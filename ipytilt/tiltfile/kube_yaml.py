@@ -1,0 +1,52 @@
+"""YAML text to Kubernetes documents and back.
+
+Pure functions, called by builtins on the evaluating thread. A document is plain JSON data with a kind and an API
+version; lists are taken apart and the fields of known kinds have their types checked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from ipytilt.core.manifests import as_written_back, identity
+from ipytilt.tiltfile.builtins.yaml_text import YamlError, documents, dump
+from ipytilt.tiltfile.draft import Wrong
+from ipytilt.tiltfile.kube_types import check
+
+
+def parse(text: str, place: str) -> list[dict[str, Any]]:
+    """The objects in a text, in order; `Wrong` names the `place` the text is from."""
+    try:
+        return [item for document in documents(text) if document is not None for item in _objects(document)]
+    except (YamlError, Wrong) as error:
+        raise Wrong(f"Error reading yaml from {place}: {error}") from None
+
+
+def _objects(document: Any) -> Iterator[dict[str, Any]]:
+    if not isinstance(document, dict):
+        raise Wrong(f"couldn't get version/kind; json parse error: {_shown(document)} is no object")
+    for field, name in (("kind", "Kind"), ("apiVersion", "apiVersion")):
+        if not document.get(field):
+            raise Wrong(f"Object '{name}' is missing in '{_shown(document)}'")
+        if not isinstance(document[field], str):
+            raise Wrong(f"couldn't get version/kind; json parse error: {field} {_shown(document[field])}")
+    if document["kind"] == "List" and document["apiVersion"] == "v1":
+        for item in document.get("items") or []:
+            yield from _objects(item)
+        return
+    try:
+        check(document)
+    except ValueError as error:
+        raise Wrong(f'decoding {document["kind"]} "{identity(document).name}": {error}') from None
+    yield document
+
+
+def _shown(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def serialize(found: Iterable[dict[str, Any]]) -> str:
+    """Documents as one text; "" for none."""
+    return "\n---\n".join(dump(as_written_back(document)) for document in found)
