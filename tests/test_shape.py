@@ -17,12 +17,12 @@ MAX_FILE = 500
 MAX_FUNCTION = 60
 # Lines of Python a folder of the package may have; "" is the top level. See KNOWN_FLAWS.md on how they came about.
 BUDGETS = {
-    "": 1_900,
-    "core": 3_700,
+    "": 2_000,
+    "core": 4_300,
     "engines": 6_200,
     "runtime": 2_800,
     "starlark": 3_900,
-    "tiltfile": 5_300,
+    "tiltfile": 7_200,
     "views": 1_400,
 }
 
