@@ -95,14 +95,15 @@ def endpoints(state: State, resource: Resource) -> tuple[tuple[str, str], ...]:
 
 
 def duration_text(seconds: float) -> str:
-    """A duration as people read it: `6 ms`, `1.2 s`, `42 s`, `3 min`."""
-    if seconds < 0.9995:  # below this it rounds to milliseconds
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 9.95:  # Tilt's own border between 1.2s and 12s
+    """`6 ms`, `1.2 s`, `12 s`, `3 m`, `2 h`, `4 d`."""
+    if seconds < 0.9995:
+        return f"{max(round(seconds * 1000), 0)} ms"
+    if seconds < 9.95:
         return f"{seconds:.1f} s"
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min"
+    for size, unit in ((60, "s"), (3600, "m"), (86_400, "h")):
+        if seconds < size:
+            return f"{seconds // {'s': 1, 'm': 60, 'h': 3600}[unit]:.0f} {unit}"
+    return f"{seconds // 86_400:.0f} d"
 
 
 def _wanted(state: State, resource: Resource, track: Track) -> bool:

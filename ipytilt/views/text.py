@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ipytilt.core.status import duration_text
 from ipytilt.views.wire import Document, Row
 
 _MARKS = {"ok": "●", "error": "✗", "warning": "▲", "in_progress": "◐", "pending": "◌", "disabled": "-"}
@@ -19,21 +20,9 @@ _COLOURS = {"ok": "#2e9e5b", "error": "#e0524a", "warning": "#c98a1b", "in_progr
 _GREY = "#8a8a8a"
 
 
-def duration(seconds: float) -> str:
-    """`6 ms`, `1.2 s`, `12 s`, `3 m`, `2 h`, `4 d`."""
-    if seconds < 0.9995:
-        return f"{max(round(seconds * 1000), 0)} ms"
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    for size, unit in ((60, "s"), (3600, "m"), (86_400, "h")):
-        if seconds < size:
-            return f"{seconds // {'s': 1, 'm': 60, 'h': 3600}[unit]:.0f} {unit}"
-    return f"{seconds // 86_400:.0f} d"
-
-
 def age(seconds: float) -> str:
     """`now`, `1 s`, `12 s`, `3 m`, ...: as a duration, in whole seconds."""
-    return "now" if seconds < 1 else duration(int(seconds)).replace(".0", "")
+    return "now" if seconds < 1 else duration_text(int(seconds)).replace(".0", "")
 
 
 def table(document: Document, *, now: float, colour: bool = False, width: int = 120) -> str:
@@ -86,7 +75,7 @@ def last_update(row: Row) -> str:
     last = row["last"]
     if last is None:
         return ""
-    how = " ".join(filter(None, (last["how"], duration(last["took"]) if last["took"] is not None else "")))
+    how = " ".join(filter(None, (last["how"], duration_text(last["took"]) if last["took"] is not None else "")))
     files = ", ".join(last["files"][:3]) + (f" and {len(last['files']) - 3} more" if len(last["files"]) > 3 else "")
     return " · ".join(filter(None, (how, last["cause"], files)))
 

@@ -94,7 +94,7 @@ def test_185_ready_whatever_the_update_says_up_to_date_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "seconds, text", [(0.006, "6 ms"), (0.25, "250 ms"), (1.24, "1.2 s"), (42.0, "42 s"), (600.0, "10 min")]
+    "seconds, text", [(0.006, "6 ms"), (0.25, "250 ms"), (1.24, "1.2 s"), (42.0, "42 s"), (600.0, "10 m")]
 )
 def test_durations(seconds: float, text: str) -> None:
     assert status.duration_text(seconds) == text

@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
+from ipytilt.core.status import duration_text
 from ipytilt.views import text, wire
 from ipytilt.views.wire import (
     EngineView,
@@ -56,7 +57,7 @@ VIEW = SessionView(
     ],
 )
 def test_durations(seconds: float, words: str) -> None:
-    assert text.duration(seconds) == words
+    assert duration_text(seconds) == words
 
 
 def test_ages_are_whole_seconds() -> None:
