@@ -165,8 +165,10 @@ def test_a_restarted_kernel_leaves_a_panel_that_says_so(lab_page: LabPage) -> No
 def test_commands_find_another_way_where_control_requests_are_not_known(lab_page: LabPage) -> None:
     opened(lab_page, "shell.kernel.control_handlers.pop('ipytilt_request')", "s.panel", "print(len(s.commands))")
     lab_page.run(1)
+    kernel = lab_page.kernel()
     lab_page.page.reload()
     ready(lab_page.page)
+    lab_page.attach(kernel)
     lab_page.run(2)
     trigger = lab_page.output(2).locator(".it-row").first.locator(".it-trigger")
     trigger.click()

@@ -25,6 +25,7 @@ _READY = """async () => {
     const late = new Promise((_, fail) => setTimeout(() => fail(new Error("no kernel after 60 s")), 60000));
     await Promise.race([ready(), late]);
 }"""
+_ATTACH = "id => window.jupyterapp.shell.currentWidget.sessionContext.changeKernel({ id })"
 _CELLS = ".jp-NotebookPanel:visible .jp-Notebook .jp-Cell"
 
 
@@ -50,6 +51,17 @@ class LabPage:
         """Open JupyterLab without a document."""
         self.page.goto(f"{self.server.url}/lab/workspaces/{uuid.uuid4().hex}?token={self.server.token}&reset")
         self.page.wait_for_selector("#jp-main-dock-panel", timeout=60_000)
+
+    def kernel(self) -> str:
+        """Return the id of the notebook's kernel."""
+        return str(self.page.evaluate("() => window.jupyterapp.shell.currentWidget.sessionContext.session.kernel.id"))
+
+    def attach(self, kernel: str) -> None:
+        """Return when the notebook has this kernel; after a reload JupyterLab may have started a new one for it."""
+        self.page.evaluate(_READY)
+        if self.kernel() != kernel:
+            self.page.evaluate(_ATTACH, kernel)
+            self.page.evaluate(_READY)
 
     def cell(self, index: int) -> Locator:
         """Return cell ``index``, counted from 0 over all cells."""
