@@ -1,7 +1,7 @@
 """The shell's door: `ipytilt <command>`, without IPython.
 
-Runs on the main thread. `up` prints the log of a session until Ctrl-C; `tiltfile-result` only evaluates. This is the
-one place that writes to the terminal.
+Runs on the main thread. `up` prints the log of a session until Ctrl-C; the others evaluate the Tiltfile and need no
+session. This is the one place that writes to the terminal.
 """
 
 from __future__ import annotations
@@ -13,11 +13,18 @@ import sys
 import threading
 from collections.abc import Sequence
 from importlib.metadata import version
+from typing import TYPE_CHECKING
 
 from ipytilt.core.events import Source
+from ipytilt.engines.choose import ENGINES
 from ipytilt.errors import TiltError, TiltfileError, UsageError
 
-EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_TILTFILE = 0, 1, 2, 5
+if TYPE_CHECKING:
+    from ipytilt.tiltfile.load import Loaded
+
+ENGINE_VARIABLE = "IPYTILT_ENGINE"
+
+EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_TILTFILE, EXIT_INTERRUPTED = 0, 1, 2, 5, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,11 +33,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     words, args = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     options = _parser().parse_args(words)
     try:
-        source = _source(options.file)
-        return _up(source, tuple(args), options.engine) if options.command == "up" else _result(source, tuple(args))
+        return _do(options, _source(getattr(options, "tiltfile", None) or options.file), tuple(args))
     except TiltError as error:
         print(error.render(), file=sys.stderr)
+        if isinstance(error, TiltfileError):
+            return EXIT_TILTFILE
         return EXIT_USAGE if isinstance(error, UsageError) else EXIT_ERROR
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_ERROR
+
+
+def _do(options: argparse.Namespace, source: Source, args: tuple[str, ...]) -> int:
+    match options.command:
+        case "up":
+            return _up(source, args, _engine(options))
+        case "down":
+            return _down(source, args, _engine(options))
+        case "explain":
+            return _explain(source, args, options.path)
+        case _:
+            return _result(source, args)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -38,9 +63,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ipytilt {version('ipytilt')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="start what a Tiltfile asks for, and print its log until Ctrl-C")
-    up.add_argument("--engine", choices=("auto", "docker", "sandbox"), default=None)
+    down = commands.add_parser("down", help="take down what a Tiltfile asks for")
+    explain = commands.add_parser("explain", help="say what a change of a file would do, without touching anything")
     result = commands.add_parser("tiltfile-result", help="evaluate a Tiltfile and print what it asks for, as JSON")
-    for command in (up, result):
+    for command in (up, down):
+        command.add_argument("tiltfile", nargs="?", metavar="TILTFILE", help="the same as -f TILTFILE")
+        command.add_argument("--engine", choices=ENGINES, help="what images and services run on")
+    explain.add_argument("path", help="the file")
+    for command in (up, down, explain, result):
         command.add_argument("-f", "--file", default="Tiltfile", help="the Tiltfile (default: ./Tiltfile)")
     return parser
 
@@ -52,13 +82,60 @@ def _source(file: str) -> Source:
     return Source(f"file:{path}", path, os.path.dirname(path), None, path)
 
 
-def _result(source: Source, args: tuple[str, ...]) -> int:
-    from ipytilt.tiltfile import result
+def _engine(options: argparse.Namespace) -> str:
+    engine = str(options.engine or os.environ.get(ENGINE_VARIABLE) or "auto")
+    if engine not in ENGINES:
+        raise UsageError(f"{ENGINE_VARIABLE}={engine}: unknown engine", hint=f"one of: {', '.join(ENGINES)}")
+    return engine
+
+
+def _loaded(source: Source, args: tuple[str, ...], subcommand: str) -> Loaded:
     from ipytilt.tiltfile.host import DiskHost
     from ipytilt.tiltfile.load import load
 
+    return load((source,), args, DiskHost(subcommand=subcommand))
+
+
+def _down(source: Source, args: tuple[str, ...], engine: str) -> int:
+    from ipytilt.core.steps import Delete
+    from ipytilt.engines.base import Work
+    from ipytilt.engines.choose import choose
+
+    resources = [r for r in _loaded(source, args, "down").spec.resources if r.kind == "compose"]
+    containers, note = choose(engine, os.environ)
+    print(note)
     try:
-        loaded = load((source,), args, DiskHost(subcommand="alpha tiltfile-result"))
+        for resource in reversed(resources):
+            containers.delete(Delete(resource), Work(lambda text, _level: print(text)))
+    finally:
+        containers.close()
+    return EXIT_OK
+
+
+def _explain(source: Source, args: tuple[str, ...], path: str) -> int:
+    from ipytilt.core.events import LoadFinished, LoadStarted, SourcePut
+    from ipytilt.core.explain import what_if
+    from ipytilt.core.reduce import reduce
+    from ipytilt.core.state import State
+    from ipytilt.views.answers import explain_text
+
+    loaded = _loaded(source, args, "up")
+    state = State()
+    for event in (
+        SourcePut(source, 1, 0.0),
+        LoadStarted(1, 0.0),
+        LoadFinished(1, loaded.spec, None, loaded.reads, 0.0),
+    ):
+        state = reduce(state, event)
+    print(explain_text(what_if(state, os.path.abspath(path)), base=os.getcwd()))
+    return EXIT_OK
+
+
+def _result(source: Source, args: tuple[str, ...]) -> int:
+    from ipytilt.tiltfile import result
+
+    try:
+        loaded = _loaded(source, args, "alpha tiltfile-result")
     except TiltfileError as error:
         print(json.dumps(result.failure(error), indent=2))
         return EXIT_TILTFILE
@@ -66,11 +143,11 @@ def _result(source: Source, args: tuple[str, ...]) -> int:
     return EXIT_OK
 
 
-def _up(source: Source, args: tuple[str, ...], engine: str | None) -> int:
+def _up(source: Source, args: tuple[str, ...], engine: str) -> int:
     from ipytilt.runtime.logs import ALL
     from ipytilt.runtime.session import Config, Session
 
-    session = Session(Config(engine or os.environ.get("IPYTILT_ENGINE") or "auto", source.base))
+    session = Session(Config(engine, source.base))
     more = threading.Event()
     session.logs.wake(more)
     shown = 0
@@ -86,7 +163,7 @@ def _up(source: Source, args: tuple[str, ...], engine: str | None) -> int:
             for line in lines:
                 print(f"{line.resource:>13.13} │ {line.text}", flush=True)
     except KeyboardInterrupt:
-        print("\nStopped. Containers go on: docker compose down takes them down.", file=sys.stderr)
+        print("\nStopped. Containers in Docker go on: ipytilt down takes them down.", file=sys.stderr)
         return EXIT_OK
     finally:
         session.stop()

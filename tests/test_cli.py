@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -11,6 +12,9 @@ from pathlib import Path
 import pytest
 
 import ipytilt
+from tests.support import eventually
+from tests.support.processes import alive
+from tests.support.project import TILTFILE, Project
 
 COMMAND = [sys.executable, "-m", "ipytilt.cli"]
 
@@ -42,7 +46,19 @@ def test_a_bad_tiltfile_is_printed_with_its_error(tmp_path: Path) -> None:
     assert "on purpose" in error["message"]
 
 
-@pytest.mark.parametrize("words", [("tiltfile-result",), ("up",), ("up", "--engine", "moon"), ("dance",), ()])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("tiltfile-result",),
+        ("up",),
+        ("up", "--engine", "moon"),
+        ("down", "nowhere"),
+        ("explain",),
+        ("explain", "x"),
+        ("dance",),
+        (),
+    ],
+)
 def test_wrong_words_are_answered_without_a_traceback(words: tuple[str, ...], tmp_path: Path) -> None:
     done = ran(tmp_path, *words)
     assert done.returncode == 2
@@ -59,5 +75,76 @@ def test_up_prints_the_log_until_it_is_interrupted(tmp_path: Path) -> None:
     assert child.stderr
     assert any("it runs" in line for line in child.stdout)
     child.send_signal(signal.SIGINT)
-    assert "Containers go on" in child.communicate(timeout=30)[1]
+    assert "ipytilt down takes them down" in child.communicate(timeout=30)[1]
     assert child.returncode == 0
+
+
+def test_an_unknown_engine_in_the_environment_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "Tiltfile").write_text("")
+    monkeypatch.setenv("IPYTILT_ENGINE", "moon")
+    for word in ("up", "down"):
+        done = ran(tmp_path, word)
+        assert (done.returncode, "IPYTILT_ENGINE=moon: unknown engine" in done.stderr) == (2, True)
+
+
+def test_explain_names_the_rule_and_touches_nothing(tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("\nlocal_resource('lint', 'touch ran', deps=['src'])")
+    done = ran(tmp_path, "explain", "src/a.py")
+    assert done.stdout.startswith("If src/a.py changed:\nlint: command")
+    assert "Tiltfile:2" in done.stdout
+    assert "reload" in ran(tmp_path, "explain", "Tiltfile").stdout
+    assert "would do nothing" in ran(tmp_path, "explain", "/elsewhere").stdout
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("words", [("explain", "x"), ("down", "--engine", "sandbox")])
+def test_a_mistake_in_the_tiltfile_is_shown_with_its_line(words: tuple[str, ...], tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("x = 1\nnope()")
+    done = ran(tmp_path, *words)
+    assert done.returncode == 5
+    assert "Tiltfile:2" in done.stderr
+    assert "   2 | nope()" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_interrupted_evaluation_ends_with_its_command(tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("local('touch begun; echo $$ >pid; exec sleep 1235')")
+    child = subprocess.Popen([*COMMAND, "tiltfile-result"], cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), timeout=30)
+    pid = int((tmp_path / "pid").read_text())
+    child.send_signal(signal.SIGINT)
+    assert child.communicate(timeout=30)[1] == ""
+    assert child.returncode == 130
+    eventually(lambda: not alive(pid))
+
+
+def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("local_resource('loud', serve_cmd='while :; do echo loud; done')")
+    with subprocess.Popen(
+        [*COMMAND, "up", "Tiltfile", "--engine", "sandbox"],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as child:
+        assert child.stdout
+        assert child.stderr
+        assert child.stdout.readline()
+        child.stdout.close()
+        assert "Traceback" not in child.stderr.read()
+
+
+@pytest.mark.docker
+@pytest.mark.compose
+def test_down_takes_down_what_an_earlier_up_has_left(tmp_path: Path) -> None:
+    folder = tmp_path / f"cli{os.getpid()}"
+    project = Project(folder, "docker")
+    (folder / "Tiltfile").write_text(TILTFILE)
+    project.up()
+    name = project.container().name
+    assert project.session.stop() == ()
+    listed = ["docker", "ps", "-aq", "--filter", f"name={name}"]
+    assert subprocess.run(listed, capture_output=True, check=True).stdout
+    done = ran(folder, "down")
+    assert (done.returncode, f"Removing container {name}" in done.stdout) == (0, True)
+    assert not subprocess.run(listed, capture_output=True, check=True).stdout
