@@ -115,7 +115,8 @@ class Isolation(Protocol):
 
 
 def _program(*words: str, command: Sequence[str], file: str = _INIT) -> list[str]:
-    return [sys.executable, "-I", "-S", file, *words, "--", *command]
+    # Not a virtual environment's link to it, which may lie where the container sees something else.
+    return [os.path.realpath(sys.executable), "-I", "-S", file, *words, "--", *command]
 
 
 def environment() -> dict[str, str]:
