@@ -57,7 +57,8 @@ class Cockpit:
         return session_view(state, self.session.engine_line)
 
     def _explain(self, path: str) -> str:
-        return answers.explain_text(self.session.explain(path), base=self.session.config.directory)
+        text = answers.explain_text(self.session.explain(path), base=self.session.config.directory)
+        return self.session.logs.scrub(text)
 
     def _submit(self, command: wire.SessionCommand) -> None:
         session, problem = self.session, ""

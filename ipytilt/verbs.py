@@ -11,7 +11,7 @@ import os
 import shlex
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn, TypeAlias
 
 from ipytilt.core.events import Source
@@ -114,7 +114,8 @@ def do(session: Session, words: Sequence[str]) -> Answer:
         return Answer(parser.format_help().rstrip())
     namespace = parser.parse_args(head)
     namespace.args = tail
-    return found.run(session, namespace)
+    answer = found.run(session, namespace)
+    return replace(answer, text=session.logs.scrub(answer.text))  # a command that is explained may hold a secret
 
 
 def split(line: str) -> list[str]:

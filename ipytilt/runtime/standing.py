@@ -108,7 +108,8 @@ class Standing:
             case ContainersSeen():
                 self._post(ev.RuntimeSeen(fact.resource, fact.containers, at))
             case ServerSeen():
-                self._post(ev.ServerChanged(fact.resource, fact.after_run, fact.pid, fact.exit_code, fact.error, at))
+                error = self._logs.scrub(fact.error)
+                self._post(ev.ServerChanged(fact.resource, fact.after_run, fact.pid, fact.exit_code, error, at))
             case ProbeSeen():
                 self._post(ev.Probed(fact.resource, fact.after_run, fact.ready, at))
             case _:

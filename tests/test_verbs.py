@@ -1,0 +1,234 @@
+"""The verbs without a notebook: what they answer, and what bad words get."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ipytilt import verbs
+from ipytilt.core.events import Source
+from ipytilt.errors import Cancelled, Reported, TiltError, UsageError
+from ipytilt.runtime.session import Config, Session
+from ipytilt.views import wire
+from ipytilt.views.rows import session_view
+from tests.support import eventually
+from tests.support.leaks import no_leaks
+
+SLOW = "local_resource('slow', 'touch begun; sleep 6400', allow_parallel=True)"
+
+
+@pytest.fixture
+def session(tmp_path: Path) -> Iterator[Session]:
+    with no_leaks():
+        session = Session(Config("sandbox", str(tmp_path)))
+        yield session
+        assert session.stop() == ()
+
+
+def cell(session: Session, text: str, key: str = "cell:1") -> verbs.Answer:
+    return verbs.put_cell(session, Source(key, key, session.config.directory, text), None)
+
+
+def said(session: Session, line: str) -> str:
+    return verbs.do(session, verbs.split(line)).text
+
+
+# ---------------------------------------------------------------------------------------------- bad words
+
+
+@pytest.mark.parametrize(
+    "line, expected",
+    [
+        ("frob", "Unknown verb 'frob'"),
+        ("Status", "Unknown verb 'Status'"),
+        ("'stat us'", "Unknown verb 'stat us'"),
+        ("''", "Unknown verb ''"),
+        ("--engine", "Unknown verb '--engine'"),
+        ("trigger", "arguments are required: name"),
+        ("trigger a b", "unrecognized arguments: b"),
+        ("trigger -x", "arguments are required: name"),
+        ("trigger nobody", "There is no resource 'nobody'"),
+        ("stop", "arguments are required: name"),
+        ("stop nobody", "There is no resource 'nobody'"),
+        ("enable", "arguments are required: names"),
+        ("enable nobody", "There is no resource 'nobody'"),
+        ("disable", "arguments are required: names"),
+        ("disable one nobody", "There is no resource 'nobody'"),
+        ("logs nobody", "There is no resource 'nobody'"),
+        ("logs --tail", "--tail: expected one argument"),
+        ("logs --tail many", "--tail: invalid"),
+        ("logs --tail 0", "0 is no number of lines"),
+        ("logs --tail -5", "-5 is no number of lines"),
+        ("logs --ta 5", "unrecognized arguments: --ta"),
+        ("wait nobody", "There is no resource 'nobody'"),
+        ("wait --timeout soon", "--timeout: invalid"),
+        ("wait --timeout nan", "nan is no time to wait"),
+        ("wait --timeout -1", "-1 is no time to wait"),
+        ("wait --timeout inf", "inf is no time to wait"),
+        ("wait --timeout 1e300", "1e300 is no time to wait"),
+        ("explain", "arguments are required: path"),
+        ("explain a b", "unrecognized arguments: b"),
+        ("why", "arguments are required: name"),
+        ("why nobody", "There is no resource 'nobody'"),
+        ("up nowhere", "There is no file nowhere"),
+        ("up a b", "unrecognized arguments: b"),
+        ("args words", "unrecognized arguments: words"),
+        ("down now", "unrecognized arguments: now"),
+        ("status now", "unrecognized arguments: now"),
+        ("engine docker", "unrecognized arguments: docker"),
+        ("panel now", "unrecognized arguments: now"),
+        ("help me", "unrecognized arguments: me"),
+    ],
+)
+def test_wrong_words_say_what_is_wrong_and_what_to_try(session: Session, line: str, expected: str) -> None:
+    cell(session, "local_resource('one', 'true')")
+    with pytest.raises(UsageError) as caught:
+        said(session, line)
+    assert expected in caught.value.message
+    assert caught.value.hint
+    assert said(session, "wait one") == "Ready: one"
+
+
+@pytest.mark.parametrize("line", ["trigger 'x", 'logs "', "why \\"])
+def test_an_open_quote(line: str) -> None:
+    with pytest.raises(UsageError, match="Cannot read"):
+        verbs.split(line)
+
+
+@pytest.mark.parametrize("line", ["wait", "wait --timeout 0", "trigger x", "why x", "stop x", "enable x"])
+def test_before_anything_was_defined_the_hint_says_how_to_begin(session: Session, line: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        said(session, line)
+    assert "%%tiltfile" in caught.value.hint
+
+
+def test_every_verb_tells_its_use_and_has_its_place_in_the_help(session: Session) -> None:
+    listed = said(session, "help")
+    assert said(session, "--help") == said(session, "-h") == listed
+    for name in verbs.VERBS:
+        assert f"%tilt {name} " in listed
+        assert said(session, f"{name} --help").startswith(f"usage: %tilt {name}")
+    assert not session.started
+
+
+def test_after_the_end_of_the_session(tmp_path: Path) -> None:
+    session = Session(Config("sandbox", str(tmp_path)))
+    cell(session, "local_resource('one', 'true')")
+    session.stop()
+    for line in ("wait", "down", "args -- x", "panel"):
+        with pytest.raises(TiltError, match="This session was stopped"):
+            said(session, line)
+    assert "one" in said(session, "status")
+
+
+# ---------------------------------------------------------------------------------------------- answers
+
+
+def test_waiting_too_long_names_each_resource_that_is_late_and_why(session: Session, tmp_path: Path) -> None:
+    cell(session, f"{SLOW}\nlocal_resource('next', 'true', resource_deps=['slow'], allow_parallel=True)")
+    cell(session, "local_resource('manual', 'true', auto_init=False, trigger_mode=TRIGGER_MODE_MANUAL)", "cell:2")
+    eventually((tmp_path / "begun").exists)
+    with pytest.raises(TiltError) as caught:
+        said(session, "wait --timeout 0.2")
+    lines = caught.value.message.splitlines()
+    assert lines[0] == "Waited 0.2 s for all resources"
+    assert lines[1:] == ["slow: Updating… Running command", "next: waits for slow to be ready", "manual: Not started"]
+
+
+def test_what_cannot_become_ready_is_not_waited_for(session: Session) -> None:
+    cell(session, "local_resource('one', 'true')\nlocal_resource('two', 'true')")
+    assert said(session, "wait") == "Ready: one, two"
+    assert said(session, "disable one") == "Disabled one"
+    for line in ("wait one", "trigger one"):
+        with pytest.raises(UsageError, match="one is disabled"):
+            said(session, line)
+    assert said(session, "wait") == "Ready: two"
+    assert said(session, "enable one") == "Enabled one"
+    assert said(session, "trigger one") == "Triggered one"
+    assert said(session, "wait one") == "Ready: one"
+    said(session, "down")
+    for line in ("wait", "wait one", "trigger one"):
+        with pytest.raises(UsageError, match="Everything was taken down"):
+            said(session, line)
+    said(session, "up")
+    assert said(session, "wait") == "Ready: one, two"
+
+
+def test_down_with_nothing_up(session: Session) -> None:
+    assert said(session, "down").startswith("Everything is down")
+
+
+def test_the_evaluation_can_be_stopped_by_name(session: Session, tmp_path: Path) -> None:
+    raised: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            cell(session, "local('touch begun; exec sleep 6401')")
+        except TiltError as error:
+            raised.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    eventually((tmp_path / "begun").exists)
+    said(session, "stop '(Tiltfile)'")
+    thread.join(20)
+    assert isinstance(raised[0], Reported)
+    assert raised[0].message == "The evaluation of the Tiltfile was stopped"
+
+
+def test_an_interrupt_ends_the_evaluation(session: Session, monkeypatch: pytest.MonkeyPatch) -> None:
+    ticket = session.put(Source("cell:1", "Cell 1", session.config.directory, "while True:\n    pass"))
+    wait_for = session.store.wait_for
+
+    def interrupted(*_: object) -> object:
+        monkeypatch.setattr(session.store, "wait_for", wait_for)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(session.store, "wait_for", interrupted)
+    with pytest.raises(Cancelled, match="Stopped evaluating"):
+        session.wait_loaded(ticket)
+    cell(session, "local_resource('one', 'true')")
+    assert said(session, "wait") == "Ready: one"
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../../x", "", "~", "a\0b", "ü\udcff", "x" * 5000])
+def test_explain_answers_for_any_path(session: Session, path: str) -> None:
+    cell(session, "local_resource('one', 'true', deps=['src'])")
+    assert "would do nothing" in verbs.do(session, ["explain", path]).text
+    assert "one: command" in said(session, "explain src/deep/file")
+
+
+def test_logs_are_cut_and_attributed(session: Session) -> None:
+    cell(session, "local_resource('a', 'seq 500')\nlocal_resource('b', 'echo from-b')\nprint('from the file')")
+    said(session, "wait")
+    assert len(said(session, "logs").splitlines()) == verbs.TAIL_LINES
+    assert len(said(session, "logs a --tail 7").splitlines()) == 7
+    assert "from-b" in said(session, "logs b")
+    assert "│" not in said(session, "logs b")
+    assert "            b │ from-b" in said(session, "logs a b --tail 2000")
+    assert "from the file" in said(session, "logs '(Tiltfile)'")
+
+
+# ---------------------------------------------------------------------------------------------- secrets
+
+
+def test_secrets_are_shown_nowhere(session: Session) -> None:
+    session.logs.redact({"hunter2-hunter2": "[redacted]"})
+    cell(session, "local_resource('leaks', 'echo hunter2-hunter2; echo $PW; exit 3', env={'PW': 'hunter2-hunter2'})")
+    with pytest.raises(TiltError) as caught:
+        said(session, "wait")
+    with pytest.raises(TiltError) as failed:
+        cell(session, "fail('hunter2-hunter2')", "cell:2")
+    shown = [
+        caught.value.render(),
+        failed.value.render(),
+        *(said(session, line) for line in ("status", "logs", "logs leaks", "why leaks", "explain x")),
+        json.dumps(wire.document(session_view(session.state, session.engine_line))),
+    ]
+    for text in shown:
+        assert "hunter2" not in text
+    assert "[redacted]" in said(session, "logs leaks")
