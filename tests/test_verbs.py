@@ -158,6 +158,15 @@ def test_what_cannot_become_ready_is_not_waited_for(session: Session) -> None:
     assert said(session, "wait") == "Ready: one, two"
 
 
+def test_status_speaks_of_a_good_tiltfile_only_if_there_is_one(session: Session) -> None:
+    for good in (False, True):
+        with pytest.raises(Reported):
+            cell(session, "nope()", "cell:bad")
+        assert "nope()" in said(session, "status")
+        assert ("last good Tiltfile stays in force" in said(session, "status")) is good
+        cell(session, "local_resource('one', 'true')")
+
+
 def test_down_with_nothing_up(session: Session) -> None:
     assert said(session, "down").startswith("Everything is down")
 
@@ -232,3 +241,15 @@ def test_secrets_are_shown_nowhere(session: Session) -> None:
     for text in shown:
         assert "hunter2" not in text
     assert "[redacted]" in said(session, "logs leaks")
+
+
+def test_the_values_of_secret_objects_are_secrets(session: Session) -> None:
+    secret = (
+        "{'apiVersion': 'v1', 'kind': 'Secret', 'metadata': {'name': 'db'}, 'stringData': {'pw': 'hunter2-hunter2'}}"
+    )
+    told = "local_resource('tells', 'echo pw is hunter2-hunter2; exit 3')"
+    cell(session, f"k8s_yaml(encode_yaml({secret}))\n{told}")
+    with pytest.raises(TiltError, match="exit status 3"):
+        said(session, "wait tells")
+    assert "pw is [redacted secret db:pw]" in said(session, "logs tells").splitlines()
+    assert "hunter2" not in said(session, "status") + said(session, "why tells")

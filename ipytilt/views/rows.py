@@ -36,7 +36,8 @@ def _tiltfile(state: State) -> wire.TiltfileView:
     if load.running is not None or load.stale:
         return wire.TiltfileView("loading", "Evaluating…")
     if load.error is not None:
-        return wire.TiltfileView("error", "The last good Tiltfile stays in force", load.error.text)
+        kept = "The last good Tiltfile stays in force" if load.good else ""
+        return wire.TiltfileView("error", kept, load.error.text)
     if not load.count:
         return wire.TiltfileView()
     problems = "; ".join(f"{watch}: {text}" for watch, text in state.watch_problems.items())
