@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -30,8 +31,8 @@ def sandbox(tmp_path: Path, isolation: str) -> Iterator[Running]:
 
 @pytest.fixture
 def host_file() -> Iterator[Path]:
-    """Give a file of the user's that containers of either kind can see."""
-    path = Path(__file__).with_name("host-file-of-a-test")
-    path.write_text("mine")
-    yield path
-    path.unlink()
+    """Give a file of the user's that containers of either kind can see: not below /tmp, they have their own."""
+    with TemporaryDirectory(prefix="ipytilt-test-", dir="/var/tmp") as folder:
+        path = Path(folder, "host-file")
+        path.write_text("mine")
+        yield path
