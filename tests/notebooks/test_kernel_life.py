@@ -118,10 +118,25 @@ def test_an_interrupted_cell_stops_evaluating_and_changes_nothing(kernel: Kernel
     assert kernel.good("%tilt wait").text == "Ready: good, mended"
 
 
-def test_an_interrupted_wait_ends_and_the_session_goes_on(kernel: Kernel) -> None:
+TELL_WHEN_WAITING = """
+import sys, threading, time
+def tell():
+    def waits():
+        frame, names = sys._current_frames()[threading.main_thread().ident], set()
+        while frame:
+            names.add(frame.f_code.co_name)
+            frame = frame.f_back
+        return 'wait_for' in names
+    while not waits(): time.sleep(0.01)
+    open('waiting', 'w').close()
+threading.Thread(target=tell, daemon=True).start()
+"""
+
+
+def test_an_interrupted_wait_ends_and_the_session_goes_on(kernel: Kernel, folder: Path) -> None:
     kernel.good("%%tiltfile\nlocal_resource('slow', 'echo begun; while [ ! -e go ]; do sleep 0.05; done')")
-    cell = kernel.begin("print('waiting')\n%tilt wait")
-    eventually(lambda: kernel.runs("sleep 0.05"), timeout=30)
+    cell = kernel.begin(f"{TELL_WHEN_WAITING}\n%tilt wait")
+    eventually((folder / "waiting").exists, timeout=30)  # an interrupt before that would be of another kind
     kernel.interrupt()
     output = kernel.finish(cell)
     assert output.shown_error.startswith("Stopped waiting; the session goes on in the background")
