@@ -68,7 +68,9 @@ def kill_marked(marks: set[str]) -> None:
 
 def end(records: list[str], grace: float = GRACE_SECONDS) -> None:
     """End what the records name: SIGTERM, up to `grace` seconds, SIGKILL."""
-    groups = [(int(group), int(start)) for _, _, group, start, _ in map(_parts, records)]
+    # A group whose leader is the one we knew is ours until it is empty, even when the leader has gone: its id is taken.
+    known = [(int(group), int(start)) for _, _, group, start, _ in map(_parts, records)]
+    groups = [group for group, start in known if group > 1 and start_time(group) == start]
     marks = {_parts(name)[4] for name in records}
     deadline = time.monotonic() + grace
     _signal_groups(groups, _SIGTERM)
@@ -104,16 +106,16 @@ def remove_directory(directory: str) -> None:
         return
 
 
-def _signal_groups(groups: list[tuple[int, int]], signal: int) -> bool:
-    """Send to each group whose leader is still the one we knew; whether any was there. Its other members have marks."""
+def _signal_groups(groups: list[int], signal: int) -> bool:
+    """Send to each group and forget those that are empty, whose ids may be given to others; whether any was there."""
     reached = False
-    for group, start in groups:
-        if group <= 1 or start_time(group) != start:
-            continue
+    for group in groups[:]:
         try:
             os.killpg(group, signal)
             reached = True
-        except (ProcessLookupError, PermissionError):
+        except ProcessLookupError:
+            groups.remove(group)
+        except PermissionError:
             continue
     return reached
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,6 +155,21 @@ def test_a_record_whose_process_id_was_given_to_another_ends_nothing(records: Pa
     assert bystander.poll() is None
     bystander.kill()
     bystander.wait()
+
+
+def test_a_group_is_ended_whole_though_its_leader_went_first(records: Path) -> None:
+    script = "env -i sh deaf & wait"
+    with subprocess.Popen(
+        ["sh", "-c", script], stdout=subprocess.PIPE, cwd=records.parent, start_new_session=True
+    ) as leader:
+        assert leader.stdout is not None
+        child = int(leader.stdout.readline())
+        record = guardian.record(leader.pid, guardian.start_time(leader.pid), "none")
+        reaping = threading.Thread(target=leader.wait)  # at once, which init does only now and then
+        reaping.start()
+        guardian.end([record], grace=0.3)
+        reaping.join()
+    eventually(lambda: not alive(child))
 
 
 def test_a_killed_guardian_is_replaced_and_knows_everything(records: Path) -> None:

@@ -214,7 +214,7 @@ class _Use:
         """The open session, opened now if need be; None if the image has no shell."""
         slot = self._slot
         if slot.session is None and slot.has_shell:
-            connection = self._transport.connect(self._where.id, COMMAND, stdin=True)
+            connection = self._connect(COMMAND, stdin=True)
             try:
                 slot.session = ExecSession(connection)
             except SessionLost:
@@ -285,7 +285,7 @@ class _Use:
 
     def _run_alone(self, argv: Sequence[str], *, output: Output) -> int:
         """Run argv without a session."""
-        running = self._transport.connect(self._where.id, argv, stdin=False)
+        running = self._connect(argv, stdin=False)
         try:
             with self._work.on_cancel(running.abort):
                 while data := running.receive():
@@ -299,6 +299,12 @@ class _Use:
         if code is None:
             raise self._broke(f"the connection was lost while {argv[0]} ran")
         return code
+
+    def _connect(self, argv: Sequence[str], *, stdin: bool) -> Exec:
+        try:
+            return self._transport.connect(self._where.id, argv, stdin=stdin)
+        except Broke as error:  # the engine knows it by its id, people by its name
+            raise self._broke(error.message.replace(f"Container {self._where.id} ", "")) from None
 
     def _kill(self, pid: str) -> None:
         """End what a cancelled step left running."""

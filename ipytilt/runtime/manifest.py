@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
+import time
 from collections.abc import Iterator
 from typing import TypeAlias
 
@@ -18,6 +19,16 @@ Stamp: TypeAlias = tuple[int, int, int, int]
 
 Entries: TypeAlias = dict[str, Stamp | None]
 """Name -> stamp of a file, or None for a directory (whose own times mean nothing)."""
+
+_TICK_NS = 10_000_000
+
+
+def clock_ns() -> int:
+    """Now, as the kernel stamps files: its clock ticks every few milliseconds, the usual one is ahead of it."""
+    try:
+        return time.clock_gettime_ns(5)  # CLOCK_REALTIME_COARSE of Linux
+    except (AttributeError, OSError):
+        return time.time_ns() - _TICK_NS
 
 
 class Manifest:
@@ -48,7 +59,7 @@ class Manifest:
     def list(self, directory: str, *, since_ns: int | None) -> tuple[list[str], list[tuple[str, bool]]]:
         """Read `directory`, remember its entries and return what is new or different, and what is gone (as `forget`).
 
-        With `since_ns` (a first look) only files changed after that time count as different.
+        With `since_ns` (a first look, see `clock_ns`) only files changed since count as different.
 
         Raises:
             OSError: the directory cannot be read; what is remembered of it stays.
@@ -68,7 +79,7 @@ class Manifest:
                 except FileNotFoundError:
                     continue
                 found[entry.name] = stamp = _stamp(status)
-                if known.get(entry.name) != stamp and (since_ns is None or status.st_ctime_ns > since_ns):
+                if known.get(entry.name) != stamp and (since_ns is None or status.st_ctime_ns >= since_ns):
                     different.append(entry.path)
         lost = [name for name in known if name not in found or (known[name] is None) != (found[name] is None)]
         gone = [path for name in lost for path in self.forget(os.path.join(directory, name))]

@@ -334,9 +334,9 @@ class Session:
         if self._watcher is not None:
             self._watcher.flush()
 
-    def _set_watches(self, watches: Mapping[str, Watch]) -> None:
+    def _set_watches(self, watches: Mapping[str, Watch], since_ns: int) -> None:
         if self._watcher is not None:
-            self._watcher.set_watches(watches)
+            self._watcher.set_watches(watches, since_ns)
 
     def _files_changed(self, watch: str, paths: tuple[str, ...], at: float) -> None:  # noqa: ARG002 - our clock
         self.post(ev.FilesChanged(watch, paths, self.clock()))

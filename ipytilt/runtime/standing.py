@@ -18,6 +18,7 @@ from ipytilt.engines.base import ContainersSeen, EngineSeen, Fact, Observer, Pro
 from ipytilt.errors import TiltError
 from ipytilt.runtime.execute import Engines, info_of
 from ipytilt.runtime.logs import ALL, Logs
+from ipytilt.runtime.manifest import clock_ns
 
 
 class Standing:
@@ -26,7 +27,7 @@ class Standing:
     def __init__(
         self,
         engines: Callable[[], Engines],
-        set_watches: Callable[[Mapping[str, Watch]], None],
+        set_watches: Callable[[Mapping[str, Watch], int], None],
         *,
         post: Callable[[ev.Event], None],
         logs: Logs,
@@ -38,7 +39,9 @@ class Standing:
         self._logs = logs
         self._clock = clock
         self._running: dict[Order, Stop] = {}
+        self._lock = threading.Lock()
         self._wanted: frozenset[Order] = frozenset()
+        self._since_ns: int | None = None  # of the oldest call of `keep` that is not carried out
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="ipytilt-standing", daemon=True)
@@ -48,8 +51,10 @@ class Standing:
         self._thread.start()
 
     def keep(self, wanted: frozenset[Order]) -> None:
-        """From now on these orders, and no others."""
-        self._wanted = wanted
+        """These orders and no others; what changes from now on is noticed, however late this is served."""
+        with self._lock:
+            self._wanted = wanted
+            self._since_ns = self._since_ns or clock_ns()
         self._wake.set()
 
     def stop(self, deadline: float) -> tuple[str, ...]:
@@ -63,11 +68,14 @@ class Standing:
         while not self._stopping:
             self._wake.wait()
             self._wake.clear()
-            self._reconcile(frozenset() if self._stopping else self._wanted)
+            with self._lock:
+                wanted, since_ns = self._wanted, self._since_ns or clock_ns()
+                self._since_ns = None
+            self._reconcile(frozenset() if self._stopping else wanted, since_ns)
 
-    def _reconcile(self, wanted: frozenset[Order]) -> None:
+    def _reconcile(self, wanted: frozenset[Order], since_ns: int) -> None:
         watches = {order.name: order for order in wanted if isinstance(order, Watch)}
-        self._set_watches(watches)
+        self._set_watches(watches, since_ns)
         self._stop_all([o for o in self._running if o not in wanted])
         for order in sorted((o for o in wanted if o not in self._running and not isinstance(o, Watch)), key=_rank):
             if self._stopping:

@@ -31,7 +31,7 @@ class Request(NamedTuple):
     """What to look at from now on.
 
     Attributes:
-        since_ns: files not seen before count as changed if they changed after this time (None: all do).
+        since_ns: files not seen before count as changed if they changed since then (`clock_ns`; None: all do).
         known: what another tree saw of these files last.
         why: per root, what the user should know about how it is watched.
     """

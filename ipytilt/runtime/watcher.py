@@ -81,13 +81,12 @@ class Watcher:
         self._troubles: dict[tuple[str, str], str] = {}
         self._stopped = False
 
-    def set_watches(self, watches: Mapping[str, Watch]) -> None:
+    def set_watches(self, watches: Mapping[str, Watch], since_ns: int) -> None:
         """Watch exactly these from now on; returns at once (see `ready`).
 
-        What stays the same is not looked at again. Files that change from this call on are reported, even those that
-        change before the kernel watches them.
+        What stays the same is not looked at again. Files that changed since `since_ns` (see `manifest.clock_ns`) are
+        reported, even those that changed before the kernel watches them.
         """
-        since_ns = time.time_ns()
         with self._lock:
             if self._stopped or self._watches == dict(watches):
                 return

@@ -244,8 +244,11 @@ def test_a_saved_notebook_tells_what_was_and_keeps_no_log(folder: Path, monkeypa
     monkeypatch.setenv("IPYTHONDIR", str(folder / ".ipython"))
     talks = "local_resource('talks', 'for i in 1 2 3; do echo it-says-$i; done')"
     fails = "local_resource('fails', 'echo the-reason; exit 3')"
-    cells = "%load_ext ipytilt", f"%%tiltfile\n{talks}\n{fails}", "%tilt wait talks", "%unload_ext ipytilt"
-    document = nbformat.from_dict(notebook(*cells))  # type: ignore[no-untyped-call]
+    waits = "%tilt wait talks", "%tilt wait fails"
+    document = nbformat.from_dict(  # type: ignore[no-untyped-call]
+        notebook("%load_ext ipytilt", f"%%tiltfile\n{talks}\n{fails}", *waits, "%unload_ext ipytilt")
+    )
+    document.cells[3].metadata.tags = ["raises-exception"]
     NotebookClient(document, timeout=60, resources={"metadata": {"path": str(folder)}}).execute()
     assert "it-says" not in json.dumps(document.metadata.get("widgets", {}))
     saved = json.loads(nbformat.writes(document))  # type: ignore[no-untyped-call]

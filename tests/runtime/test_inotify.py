@@ -128,7 +128,7 @@ def test_an_atomic_save_is_complete(tree: InotifyTree, tmp_path: Path) -> None:
 def test_files_that_changed_since_the_request_are_reported(tree: InotifyTree, tmp_path: Path) -> None:
     old, new = tmp_path / "old", tmp_path / "d/new"
     old.write_text("x")
-    since_ns = old.stat().st_ctime_ns
+    since_ns = old.stat().st_ctime_ns + 1
 
     def later() -> bool:
         new.parent.mkdir(exist_ok=True)

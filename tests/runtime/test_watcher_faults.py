@@ -8,6 +8,7 @@ import os
 import random
 import shutil
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -257,7 +258,7 @@ def test_nothing_is_lost_in_a_storm(root: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setattr(Inotify, "read", losing)
     mirror = Mirror(root)
     eye = Watcher(mirror.update, lambda watch, text: None)
-    eye.set_watches({"w": Watch("w", (str(root),))})
+    eye.set_watches({"w": Watch("w", (str(root),))}, time.time_ns())
     assert eye.ready(WITHIN)
     writers = [threading.Thread(target=wreak_havoc, args=(root, seed * 10 + n), daemon=True) for n in range(3)]
     for writer in writers:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from pathlib import Path
 
 from ipytilt.core.spec import Ignore
@@ -121,7 +122,7 @@ def test_setting_watches_reports_nothing_that_was_there(eye: Eye, root: Path) ->
 
 def test_the_same_watches_again_are_no_work(eye: Eye, root: Path) -> None:
     eye.on(root)
-    eye.watcher.set_watches({"w": Watch("w", (str(root),))})
+    eye.watcher.set_watches({"w": Watch("w", (str(root),))}, time.time_ns())
     assert eye.watcher.ready(0)
 
 
@@ -158,7 +159,7 @@ def test_stop_gives_everything_back(root: Path) -> None:
     eye.watcher.stop()
     eye.watcher.stop()
     assert descriptors() == before
-    eye.watcher.set_watches({})
+    eye.watcher.set_watches({}, time.time_ns())
     write(root / "a")
     assert eye.posts == []
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 from ipytilt.core.batch import Pace
@@ -35,7 +36,7 @@ class Eye:
 
     def watch(self, *watches: Watch) -> None:
         """Watch exactly these, and wait until they are in sight."""
-        self.watcher.set_watches({watch.name: watch for watch in watches})
+        self.watcher.set_watches({watch.name: watch for watch in watches}, time.time_ns())
         assert self.watcher.ready(WITHIN)
 
     def on(self, *roots: Path, ignores: tuple[Ignore, ...] = ()) -> None:

@@ -1,0 +1,43 @@
+"""Standing orders: what changes while they are being carried out is not missed."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from ipytilt.core.steps import Order, Watch
+from ipytilt.runtime.execute import Engines
+from ipytilt.runtime.logs import Logs
+from ipytilt.runtime.standing import Standing
+from tests.support.watching import WITHIN, Eye, write
+
+
+def no_engines() -> Engines:
+    raise AssertionError("only watches were ordered")
+
+
+def test_a_file_saved_before_its_watch_is_set_is_noticed(tmp_path: Path, eye: Eye) -> None:
+    gate, asked = threading.Event(), threading.Event()
+
+    def set_late(watches: Mapping[str, Watch], since_ns: int) -> None:
+        asked.set()
+        assert gate.wait(WITHIN)
+        eye.watcher.set_watches(watches, since_ns)
+
+    standing = Standing(no_engines, set_late, post=lambda _: None, logs=Logs(), clock=lambda: 0.0)
+    standing.start()
+    try:
+        standing.keep(frozenset())
+        assert asked.wait(WITHIN)
+        orders: frozenset[Order] = frozenset({Watch("w", (str(tmp_path),))})
+        standing.keep(orders)
+        first = write(tmp_path / "first")
+        standing.keep(orders | {Watch("v", (str(tmp_path),))})
+        second = write(tmp_path / "second")
+        gate.set()
+        eye.sees(first, second)
+    finally:
+        gate.set()
+        assert standing.stop(time.monotonic() + WITHIN) == ()
