@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ipytilt.core.events import Source
+from ipytilt.core.paths import Matcher
 from ipytilt.core.spec import Ignore, Origin, Spec
 from ipytilt.errors import Cancelled, TiltfileError
 from ipytilt.starlark import Cancelled as EvaluationCancelled
@@ -87,7 +88,9 @@ def _load(
         for warning in spec.warnings:
             ev.log(f"WARNING: {warning}", "warning")
         return Loaded(replace(spec, config_files=host.reads), host.reads, tuple(ev.lines))
-    failure.reads, failure.log = host.reads, tuple(ev.lines)
+    ignored = Matcher(ev.draft.watch_ignores)  # they count for what is in error, too
+    failure.reads = tuple(path for path in host.reads if not ignored.ignores(path))
+    failure.log = tuple(ev.lines)
     raise failure
 
 
