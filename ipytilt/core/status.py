@@ -41,18 +41,18 @@ def update_status(state: State, resource: Resource) -> Status:
     return _finished(track.last, resource)
 
 
-def runtime_status(state: State, resource: Resource) -> Status:
-    """How what was deployed is doing."""
+def runtime_status(state: State, resource: Resource, *, health: bool = True) -> Status:
+    """How what was deployed is doing; without `health`, a container that runs is fine whatever its check says."""
     if not state.enabled(resource.name):
         return Status("disabled", "Disabled")
     track = state.tracks[resource.name]
     match resource.target:
         case Local(serve=None):
             return Status("not_applicable")
-        case Local():
-            found = _server(track)
+        case Local() as local:
+            found = _server(track, probed=local.probe is not None)
         case _:
-            found = _containers(track)
+            found = _containers(track, health=health)
     if found.word == "pending" and not track.containers and track.server is None:
         word = update_status(state, resource).word
         if word == "none":
@@ -128,20 +128,20 @@ def _finished(last: Record, resource: Resource) -> Status:
     return Status("ok", f"Updated in {duration_text(last.took)}", last.finished_at)
 
 
-def _server(track: Track) -> Status:
+def _server(track: Track, *, probed: bool) -> Status:
     server = track.server
-    if server is None:
+    if server is None or server.after_run != track.served:  # the newest update's server is still to come
         return Status("pending", "Runtime Pending")
     if server.error:
         return Status("error", server.error, server.since)
     if server.exit_code is not None:
         return Status("error", f"Server exited with exit code {server.exit_code}", server.since)
-    if server.ready is False:
+    if server.ready is False or (probed and server.ready is None):
         return Status("pending", "Not ready yet", server.since)
     return Status("ok", "Runtime Ready", server.since)
 
 
-def _containers(track: Track) -> Status:
+def _containers(track: Track, *, health: bool) -> Status:
     seen = [t.container for t in track.containers.values()]
     since = track.runtime_since
     if not seen:
@@ -151,7 +151,7 @@ def _containers(track: Track) -> Status:
             text = container.error or f"Container {container.name} exited with {container.exit_code}"
             return Status("error", text, since)
     for container in seen:
-        if container.health == "unhealthy":
+        if health and container.health == "unhealthy":
             return Status("error", f"Container {container.name} is unhealthy", since)
     if all(c.running or c.exit_code == 0 for c in seen):
         return Status("ok", "Runtime Ready", since)

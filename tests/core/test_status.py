@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ipytilt.core import events as ev
 from ipytilt.core import status
+from ipytilt.core.spec import Probe, TCPSocketAction
 from ipytilt.core.steps import Container
 from tests.support.core import MANUAL, World, failed, image, local, service, spec
 
@@ -64,6 +67,21 @@ def test_a_server_runs_waits_for_its_probe_and_dies() -> None:
     assert words(world, "srv")[1] == "pending"
     world.post(ev.ServerChanged("srv", run, 42, 0, "", world.now))
     assert words(world, "srv")[1] == "error"
+
+
+def test_a_new_update_s_server_is_awaited_and_a_probe_must_have_spoken() -> None:
+    server = local("srv", deps=("src",), serve=True)
+    probe = Probe(TCPSocketAction(1))
+    world = World(spec(replace(server, target=replace(server.target, probe=probe))))  # type: ignore[arg-type]
+    world.finish("srv")
+    run = world.track("srv").served
+    world.post(ev.ServerChanged("srv", run, 42, None, "", world.now))
+    assert words(world, "srv")[1] == "pending"
+    world.post(ev.Probed("srv", run, ready=True, at=world.now))
+    assert words(world, "srv")[1] == "ok"
+    world.save("src/a")
+    world.finish("srv")
+    assert words(world, "srv")[1] == "pending"
 
 
 def test_untouched_and_disabled() -> None:
