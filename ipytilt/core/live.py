@@ -102,7 +102,7 @@ def mapped(rules: LiveUpdate, files: tuple[str, ...]) -> Mapped:
         target = container_path(
             sync.local, sync.container, path=path, source_is_file=path == sync.local and not sync.directory
         )
-        copies[target] = Copy(path, target)
+        copies[target] = Copy(path, target, sync.local)
         synced.append(path)
         rule = f"sync({_short(sync.local, rules.base)!r}, {sync.container!r})"
         because.append(Because(f"{rule} puts it at {target}", sync.origin, path))
@@ -149,6 +149,8 @@ def decide(state: State, resource: Resource, ref: str, tracked: Tracked) -> Deci
         return Refuse("Terminated", f"container {container.name} is stopped", paths, sorted_out.because)
     if tracked.trouble:
         return Refuse("UpdateFailed", tracked.trouble, paths, sorted_out.because)
+    if container.state == "restarting":  # what goes into it might not be there for long
+        return Refuse("CrashLoopBackOff", f"container {container.name} keeps crashing", paths, sorted_out.because)
     if not container.running:
         return Wait("waiting-for-deploy", f"container {container.name} is {container.state}", paths, sorted_out.because)
     track = state.tracks[resource.name]
