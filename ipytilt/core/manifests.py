@@ -38,7 +38,16 @@ _POD_MAKERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {  # kind: API
     "Job": (("batch/v1",), ("spec", "template")),
     "CronJob": (("batch/v1", "batch/v1beta1"), ("spec", "jobTemplate", "spec", "template")),
 }
-_BUILT_IN_GROUPS = ("apps", "autoscaling", "batch", "core", "extensions", "policy")
+# What the Kubernetes client knows; custom resource definitions are not among it.
+_BUILT_IN_GROUPS = frozenset(
+    (
+        *("apps", "autoscaling", "batch", "core", "extensions", "policy"),
+        *("admissionregistration.k8s.io", "authentication.k8s.io", "authorization.k8s.io", "certificates.k8s.io"),
+        *("coordination.k8s.io", "discovery.k8s.io", "events.k8s.io", "flowcontrol.apiserver.k8s.io"),
+        *("internal.apiserver.k8s.io", "networking.k8s.io", "node.k8s.io", "rbac.authorization.k8s.io"),
+        *("resource.k8s.io", "scheduling.k8s.io", "storage.k8s.io", "storagemigration.k8s.io"),
+    )
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +68,7 @@ class Identity:
     @property
     def is_built_in(self) -> bool:
         """The API group is one of Kubernetes' own."""
-        return self.group in _BUILT_IN_GROUPS or self.group.endswith(".k8s.io")
+        return self.group in _BUILT_IN_GROUPS
 
     @property
     def parts(self) -> tuple[str, str, str, str]:
@@ -111,14 +120,15 @@ def escaped(part: str) -> str:
 
 def parse_fragment(text: str) -> tuple[str, ...]:
     """The parts of `name`, `name:kind` or `name:kind:namespace`; ValueError if it is none of them."""
-    if "\\" in re.sub(r"\\[\\:]", "", text):
-        raise ValueError(f"invalid escape sequence in {text!r}: only \\: and \\\\ are known")
+    if unknown := re.search(r"\\(.?)", re.sub(r"\\[\\:]", "", text)):
+        raise ValueError(f"invalid escape sequence '{unknown[0]}' in '{text}': only \\: and \\\\ are known")
     parts = tuple(re.sub(r"\\(.)", r"\1", part) for part in re.findall(r"(?:^|:)((?:\\.|[^:\\])*)", text))
     if not text:
         raise ValueError("selector can't be empty")
     if len(parts) > 3:
         raise ValueError(
-            f"Too many parts in selector. Selectors must contain between 1 and 3 parts, found {len(parts)}"
+            "Too many parts in selector. Selectors must contain between 1 and 3 parts (colon separated), "
+            f"found {len(parts)} parts in {text}"
         )
     return parts
 
@@ -129,6 +139,11 @@ def is_named_by(identity: Identity, fragment: Sequence[str]) -> bool:
 
 
 # ---------------------------------------------------------------------------------------------- pods
+
+
+def makes_pods(kind: str) -> bool:
+    """Objects of this kind are, or make, pods, if their version is a released one."""
+    return kind in _POD_MAKERS
 
 
 def is_typed(document: Document) -> bool:
@@ -147,6 +162,10 @@ def _template(document: Document) -> Mapping[str, Any]:
     return _map(value)
 
 
+def _pod_spec(document: Document) -> Mapping[str, Any]:
+    return _map(_template(document).get("spec"))
+
+
 def has_pod_template(document: Document) -> bool:
     """The object makes pods; a Pod does not."""
     return is_typed(document) and document["kind"] != "Pod"
@@ -154,16 +173,15 @@ def has_pod_template(document: Document) -> bool:
 
 def containers(document: Document) -> list[Mapping[str, Any]]:
     """The containers of a typed object, the init containers first."""
-    spec = _map(_template(document).get("spec"))
+    spec = _pod_spec(document)
     return [*_items(spec.get("initContainers")), *_items(spec.get("containers"))]
 
 
 def container_images(document: Document) -> list[str]:
-    """The images its pods run and mount, as written."""
-    volumes = _items(_map(_template(document).get("spec")).get("volumes"))
-    found = [*(container.get("image") for container in containers(document))]
-    found += [_map(volume.get("image")).get("reference") for volume in volumes]
-    return [image for image in found if isinstance(image, str) and image]
+    """The images its pods run and mount, as written; "" for a container that names none."""
+    found = [str(container.get("image") or "") for container in containers(document)]
+    mounted = (_map(volume.get("image")).get("reference") for volume in _items(_pod_spec(document).get("volumes")))
+    return [*found, *(str(reference) for reference in mounted if reference)]
 
 
 def env_values(document: Document) -> list[str]:
@@ -189,12 +207,6 @@ def serves(service: Document, workload: Document) -> bool:
 def apply_rank(document: Document) -> int:
     """Sort key of the order in which objects are applied; objects of one kind keep their order."""
     return _RANK.get(str(document.get("kind")), len(_RANK))
-
-
-def as_written_back(document: Document) -> dict[str, Any]:
-    """The document without what the cluster fills in."""
-    built_in = identity(document).is_built_in
-    return {name: value for name, value in document.items() if not (built_in and name == "status")}
 
 
 def secret_values(document: Document) -> Iterator[tuple[str, str]]:

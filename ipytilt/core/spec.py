@@ -179,9 +179,9 @@ class Image:
     entrypoint: tuple[str, ...] | None = None
     container_args: tuple[str, ...] | None = None
     match_in_env_vars: bool = False
-    watched: tuple[str, ...] = ()
+    watched: tuple[str, ...] = field(default=(), compare=False)  # what triggers is not what is built
     context_ignores: tuple[Ignore, ...] = ()
-    watch_ignores: tuple[Ignore, ...] = ()
+    watch_ignores: tuple[Ignore, ...] = field(default=(), compare=False)
     live_update: LiveUpdate | None = None
     origin: Origin = field(default=NOWHERE, compare=False)
 
@@ -293,6 +293,19 @@ class CustomDeploy:
 
 
 @dataclass(frozen=True, slots=True)
+class ImageLocator:
+    """Where a document keeps an image that is in no container: `object` is its index among the target's objects.
+
+    The JSON path leads to texts; if `repo_field` is given, to maps with the repository and the tag in two fields.
+    """
+
+    object: int
+    path: str
+    repo_field: str = ""
+    tag_field: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Kubernetes:
     """The target of a Kubernetes resource; `objects` are documents as canonical JSON, in deploy order."""
 
@@ -302,6 +315,7 @@ class Kubernetes:
     discovery_strategy: str = "default"
     extra_pod_selectors: tuple[tuple[tuple[str, str], ...], ...] = ()
     custom_deploy: CustomDeploy | None = None
+    image_locators: tuple[ImageLocator, ...] = ()
 
 
 Target: TypeAlias = Local | Compose | Kubernetes

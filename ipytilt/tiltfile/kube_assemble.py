@@ -15,13 +15,13 @@ from ipytilt.core import manifests
 from ipytilt.core.images import Reference, parse
 from ipytilt.core.jsonpath import JsonPath
 from ipytilt.core.manifests import Identity
-from ipytilt.core.spec import Kubernetes, PortForward, Secret
-from ipytilt.starlark import type_name
+from ipytilt.core.spec import ImageLocator, Kubernetes, Origin, PortForward, Secret
 from ipytilt.tiltfile import image_builds, kube_context
 from ipytilt.tiltfile.draft import Draft, ImageDraft, ResourceDraft, Wrong
 from ipytilt.tiltfile.host import Host
 from ipytilt.tiltfile.image_builds import Builds
 from ipytilt.tiltfile.kube_draft import CustomDeployDraft, ImageFields, KubeObject, ResourceOptions
+from ipytilt.tiltfile.vocabulary import go_type
 
 UNCATEGORIZED = "uncategorized"
 
@@ -101,6 +101,14 @@ class _Grouping:
             if rule.fields:
                 yield from _joined(rule.fields, item)
 
+    def locators(self, items: Sequence[KubeObject]) -> Iterator[ImageLocator]:
+        """Where these objects keep images outside their containers."""
+        for index, item in enumerate(items):
+            for rule in self._rules[item]:
+                yield from (ImageLocator(index, path.text) for path in rule.paths)
+                if rule.fields:
+                    yield ImageLocator(index, rule.fields.path.text, rule.fields.repo_field, rule.fields.tag_field)
+
     def _from_env(self, values: Iterable[str]) -> Iterator[Reference]:
         for value in values:
             try:
@@ -141,11 +149,11 @@ class _Grouping:
         for identity in identities:
             name = function(identity)
             if not isinstance(name, str):
-                found = type_name(name)
-                raise Wrong(f"invalid return value. wanted: string. got: {found}", origin=origin)
+                problem = f"invalid return value. wanted: string. got: {go_type(name)}"
+                raise _naming_failed(f"error determining resource name for '{_shown(identity)}': {problem}", origin)
             if name in names:
-                both = f"both '{_shown(names[name])}' and '{_shown(identity)}'"
-                raise Wrong(f"{both} mapped to resource name '{name}'", origin=origin)
+                both = f"both '{_shown(identity)}' and '{_shown(names[name])}'"
+                raise _naming_failed(f"{both} mapped to resource name '{name}'", origin)
             names[name] = identity
         return list(names)
 
@@ -283,24 +291,26 @@ class _Grouping:
 
 
 def _target(resource: KubeResource, grouping: _Grouping) -> Kubernetes:
-    ordered = sorted((item.document for item in resource.objects), key=manifests.apply_rank)
+    ordered = sorted(resource.objects, key=lambda item: manifests.apply_rank(item.document))
     custom = resource.custom
     return Kubernetes(
-        objects=tuple(
-            json.dumps(manifests.as_written_back(document), sort_keys=True, separators=(",", ":"))
-            for document in ordered
-        ),
+        objects=tuple(json.dumps(item.document, sort_keys=True, separators=(",", ":")) for item in ordered),
         port_forwards=tuple(resource.port_forwards),
         pod_readiness=grouping.readiness(resource),
         discovery_strategy=resource.discovery_strategy or "default",
         extra_pod_selectors=tuple(resource.extra_pod_selectors),
         custom_deploy=replace(custom.deploy, image_deps=tuple(_deps(resource, custom))) if custom else None,
+        image_locators=tuple(grouping.locators(ordered)),
     )
 
 
 def _deps(resource: KubeResource, custom: CustomDeployDraft) -> Iterator[str]:
     own = custom.live_update_image.familiar if custom.live_update_image else ""
     return (key for key in resource.direct if key != own)
+
+
+def _naming_failed(problem: str, origin: Origin) -> Wrong:
+    return Wrong(f"error applying workload_to_resource_function: {problem}", origin=origin)
 
 
 def _shown(identity: Identity) -> str:

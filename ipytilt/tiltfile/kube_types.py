@@ -1,142 +1,190 @@
-"""The types of the fields people get wrong in Kubernetes YAML, such as an unquoted `yes` where a string is meant.
+"""Kubernetes documents as the Kubernetes client reads them: only the fields a kind has, each of its type.
 
-A pure table, and `check` that compares a parsed document with it. It holds the common fields of the common kinds; what
-is not in it is not checked, and an unknown field is nobody's mistake.
+Pure functions, called by `kube_yaml` on the evaluating thread. What fields there are is known to the models of the
+`kubernetes` package, which is imported with the first document of a built-in kind. Where the models say less than Go's
+types do (quantities, ports that have a number or a name, the width of integers), the tables here say the rest.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
+from functools import cache
 from typing import Any
 
-from ipytilt.core.manifests import decoded, identity, is_typed
+from ipytilt.core import manifests
+from ipytilt.core.manifests import Identity, identity, is_typed, makes_pods
 
-# Go's name of a structure: its fields. A type is a scalar, `map` (of strings), `strings`, a structure or [a structure].
-_STRUCTURES = {
-    "ObjectMeta": "name:string generateName:string namespace:string labels:map annotations:map finalizers:strings",
-    "LabelSelector": "matchLabels:map",
-    "Pod": "metadata:ObjectMeta spec:PodSpec",
-    "PodTemplate": "metadata:ObjectMeta template:PodTemplateSpec",
-    "PodTemplateSpec": "metadata:ObjectMeta spec:PodSpec",
-    "PodSpec": "initContainers:[Container] containers:[Container] volumes:[Volume] restartPolicy:string "
-    "nodeSelector:map serviceAccountName:string hostNetwork:bool hostname:string subdomain:string nodeName:string "
-    "terminationGracePeriodSeconds:int64 imagePullSecrets:[LocalObjectReference] priorityClassName:string "
-    "shareProcessNamespace:bool automountServiceAccountToken:bool hostPID:bool hostIPC:bool dnsPolicy:string",
-    "Container": "name:string image:string command:strings args:strings workingDir:string ports:[ContainerPort] "
-    "env:[EnvVar] envFrom:[EnvFromSource] volumeMounts:[VolumeMount] imagePullPolicy:string stdin:bool tty:bool "
-    "resources:ResourceRequirements livenessProbe:Probe readinessProbe:Probe startupProbe:Probe",
-    "ContainerPort": "name:string containerPort:int32 hostPort:int32 protocol:string hostIP:string",
-    "EnvVar": "name:string value:string valueFrom:EnvVarSource",
-    "EnvVarSource": "configMapKeyRef:KeySelector secretKeyRef:KeySelector",
-    "KeySelector": "name:string key:string optional:bool",
-    "EnvFromSource": "prefix:string configMapRef:LocalObjectReference secretRef:LocalObjectReference",
-    "LocalObjectReference": "name:string",
-    "VolumeMount": "name:string mountPath:string subPath:string readOnly:bool",
-    "ResourceRequirements": "limits:quantities requests:quantities",
-    "Probe": "exec:ExecAction httpGet:HTTPGetAction tcpSocket:TCPSocketAction initialDelaySeconds:int32 "
-    "timeoutSeconds:int32 periodSeconds:int32 successThreshold:int32 failureThreshold:int32",
-    "ExecAction": "command:strings",
-    "HTTPGetAction": "path:string port:intstr host:string scheme:string",
-    "TCPSocketAction": "port:intstr host:string",
-    "Volume": "name:string image:ImageVolumeSource configMap:ConfigMapVolumeSource secret:SecretVolumeSource",
-    "ImageVolumeSource": "reference:string pullPolicy:string",
-    "ConfigMapVolumeSource": "name:string optional:bool defaultMode:int32",
-    "SecretVolumeSource": "secretName:string optional:bool defaultMode:int32",
-    "Deployment": "metadata:ObjectMeta spec:DeploymentSpec",
-    "DeploymentSpec": "replicas:int32 selector:LabelSelector template:PodTemplateSpec minReadySeconds:int32 "
-    "revisionHistoryLimit:int32 paused:bool progressDeadlineSeconds:int32",
-    "ReplicaSet": "metadata:ObjectMeta spec:DeploymentSpec",
-    "DaemonSet": "metadata:ObjectMeta spec:DeploymentSpec",
-    "StatefulSet": "metadata:ObjectMeta spec:StatefulSetSpec",
-    "StatefulSetSpec": "replicas:int32 selector:LabelSelector template:PodTemplateSpec serviceName:string "
-    "podManagementPolicy:string volumeClaimTemplates:[PersistentVolumeClaim]",
-    "ReplicationController": "metadata:ObjectMeta spec:ReplicationControllerSpec",
-    "ReplicationControllerSpec": "replicas:int32 selector:map template:PodTemplateSpec",
-    "Job": "metadata:ObjectMeta spec:JobSpec",
-    "JobSpec": "parallelism:int32 completions:int32 activeDeadlineSeconds:int64 backoffLimit:int32 "
-    "ttlSecondsAfterFinished:int32 suspend:bool selector:LabelSelector template:PodTemplateSpec",
-    "CronJob": "metadata:ObjectMeta spec:CronJobSpec",
-    "CronJobSpec": "schedule:string suspend:bool concurrencyPolicy:string jobTemplate:JobTemplateSpec",
-    "JobTemplateSpec": "metadata:ObjectMeta spec:JobSpec",
-    "Service": "metadata:ObjectMeta spec:ServiceSpec",
-    "ServiceSpec": "type:string clusterIP:string externalName:string selector:map ports:[ServicePort]",
-    "ServicePort": "name:string protocol:string port:int32 targetPort:intstr nodePort:int32",
-    "ConfigMap": "metadata:ObjectMeta data:map immutable:bool",
-    "Secret": "metadata:ObjectMeta data:bytes stringData:map type:string immutable:bool",
-    "Namespace": "metadata:ObjectMeta",
-    "ServiceAccount": "metadata:ObjectMeta imagePullSecrets:[LocalObjectReference] automountServiceAccountToken:bool",
-    "PersistentVolumeClaim": "metadata:ObjectMeta spec:PersistentVolumeClaimSpec",
-    "PersistentVolumeClaimSpec": "accessModes:strings storageClassName:string volumeName:string volumeMode:string",
-    "Other": "metadata:ObjectMeta",
-}
-_FIELDS = {
-    name: {field.partition(":")[0]: field.partition(":")[2] for field in fields.split()}
-    for name, fields in _STRUCTURES.items()
-}
+_QUANTITY_MAPS = frozenset(
+    (
+        *("limits", "requests", "capacity", "hard", "overhead", "podFixed"),
+        *("default", "defaultRequest", "max", "min", "maxLimitRequestRatio"),
+    )
+)
+_QUANTITIES = frozenset(("sizeLimit", "divisor", "averageValue", "maximumVolumeSize"))
+_PORTS_AND_SHARES = frozenset(("port", "targetPort", "maxSurge", "maxUnavailable", "minAvailable"))
+_LONG = frozenset(
+    (
+        *("terminationGracePeriodSeconds", "activeDeadlineSeconds", "startingDeadlineSeconds", "tolerationSeconds"),
+        *("expirationSeconds", "deletionGracePeriodSeconds", "runAsUser", "runAsGroup", "fsGroup", "generation"),
+    )
+)
+# Old versions whose fields are not those of the first stable one; nothing but their common fields is known.
+_DIFFERENT_BEFORE = ("Ingress", "HorizontalPodAutoscaler")
 
-_Misfit = tuple[str, str, str]  # what was found, where, what is wanted
+_QUANTITY = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([KMGTPE]i|[numkMGTPE]|[eE][-+]?\d+)?")
+_LIST = re.compile(r"list\[(.+)\]", re.IGNORECASE)
+_MAP = re.compile(r"dict[\[(]str, (.+)[\])]", re.IGNORECASE)
+_MODEL = re.compile(r"(?:[A-Z][a-z]+)?V(\d+(?:(?:alpha|beta)\d+)?)([A-Z]\w*)")
 
 
-def check(document: Mapping[str, Any]) -> None:
-    """ValueError, in the Kubernetes client's words, if a field of a known kind has the wrong type."""
+def decoded(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document without unknown fields, nulls and its status; one of a custom kind as it is.
+
+    ValueError, in the Kubernetes client's words, if a field has the wrong type.
+    """
     who = identity(document)
     if not who.is_built_in:
-        return
-    known = is_typed(document) or (who.api_version == "v1" and who.kind in _FIELDS)
-    for found, place, wanted in _misfits(document, who.kind if known else "Other", ()):
-        problem = f"json: cannot unmarshal {found} into Go struct field {place} of type {wanted}"
+        return dict(document)
+    written = {name: value for name, value in document.items() if name != "status"}
+    try:
+        model = _model(who, document)
+        if model:
+            return _structure(written, model, ())
+        _structure({"metadata": written.get("metadata")}, "V1Pod", ())
+    except ValueError as error:
         version = who.api_version.rpartition("/")[2]
-        raise ValueError(f'{who.kind} in version "{version}" cannot be handled as a {who.kind}: {problem}')
+        raise ValueError(f'{who.kind} in version "{version}" cannot be handled as a {who.kind}: {error}') from None
+    return written
 
 
-def _misfits(value: Mapping[str, Any], structure: str, path: tuple[str, ...]) -> Iterator[_Misfit]:
-    for name, kind in _FIELDS[structure].items():
-        if value.get(name) is not None:
-            yield from _misfit(value[name], kind, structure, (*path, name))
+def _model(who: Identity, document: Mapping[str, Any]) -> str:
+    """The model of a kind, "" if there is none."""
+    from kubernetes.client import models
+
+    if makes_pods(who.kind) and not is_typed(document):
+        return ""
+    for name in _names(who):
+        if "kind" in getattr(getattr(models, name, None), "attribute_map", ()):
+            return name
+    return ""
 
 
-def _misfit(value: Any, kind: str, structure: str, path: tuple[str, ...]) -> Iterator[_Misfit]:
-    place = ".".join((structure, *path))
-    if kind in _SCALARS:
-        classes, wanted = _SCALARS[kind]
-        if type(value) not in classes:
-            yield _json_type(value), place, wanted
-    elif kind in _MAPS or kind in _FIELDS:
+def _names(who: Identity) -> Iterator[str]:
+    version = who.api_version.rpartition("/")[2]
+    yield version.capitalize() + who.kind
+    if who.api_version == "autoscaling/v2beta2":
+        yield f"V2{who.kind}"
+    elif version != "v1" and who.kind not in _DIFFERENT_BEFORE:
+        yield f"V1{who.kind}"
+
+
+@cache
+def _fields(model: str) -> Mapping[str, str]:
+    """The type of each field of a structure, by its name in YAML."""
+    from kubernetes.client import models
+
+    found = getattr(models, model)
+    names: dict[str, str] = found.attribute_map
+    return {names[field]: _go_kind(model, names[field], kind) for field, kind in found.openapi_types.items()}
+
+
+def _go_kind(model: str, name: str, kind: str) -> str:
+    if kind == "int":
+        return "int64" if name in _LONG else "int32"
+    if kind == "object" and name in _PORTS_AND_SHARES:
+        return "port"
+    if kind == "str" and (name in _QUANTITIES or (model == "V2MetricTarget" and name == "value")):
+        return "quantity"
+    if _MAP.fullmatch(kind) and name in _QUANTITY_MAPS:
+        return "dict[str, quantity]"
+    if (model, name) in (("V1Secret", "data"), ("V1ConfigMap", "binaryData")):
+        return "dict[str, bytes]"
+    return "bytes" if name == "caBundle" else kind
+
+
+# ---------------------------------------------------------------------------------------------- reading
+
+_Path = tuple[str, ...]
+
+
+def _structure(value: Any, model: str, path: _Path) -> dict[str, Any]:
+    fields = _fields(model)
+    read: dict[str, Any] = {}
+    for name in sorted(value.keys() & fields.keys()):
+        if value[name] is not None:
+            kind, place = fields[name], (*path, name)
+            read[name] = _read(value[name], kind, model, place)
+    return read
+
+
+def _read(value: Any, kind: str, model: str, path: _Path) -> Any:
+    if match := _LIST.fullmatch(kind):
+        if not isinstance(value, list):
+            raise _misfit(value, kind, model, path)
+        return [_item(item, match[1], model, path) for item in value]
+    if match := _MAP.fullmatch(kind):
         if not isinstance(value, dict):
-            yield _json_type(value), place, _MAPS.get(kind, f"v1.{kind}")
-        elif kind in _FIELDS:
-            yield from _misfits(value, kind, path)
-        else:
-            yield from _entries(value, kind, place)
-    elif not isinstance(value, list):
-        yield _json_type(value), place, "[]string" if kind == "strings" else f"[]v1.{kind.strip('[]')}"
-    else:
-        for item in value:
-            if item is not None:
-                yield from _misfit(item, "string" if kind == "strings" else kind.strip("[]"), structure, path)
+            raise _misfit(value, kind, model, path)
+        return {name: _item(item, match[1], model, path) for name, item in sorted(value.items())}
+    if _MODEL.fullmatch(kind):
+        if not isinstance(value, dict):
+            raise _misfit(value, kind, model, path)
+        return _structure(value, kind, path)
+    return _scalar(value, kind, model, path)
 
 
-def _entries(value: dict[str, Any], kind: str, place: str) -> Iterator[_Misfit]:
-    classes = (str, int, float) if kind == "quantities" else (str,)
-    for item in value.values():
-        if item is None:
-            continue
-        if type(item) not in classes:
-            yield _json_type(item), place, "string"
-        elif kind == "bytes":
-            decoded(item)
+def _item(value: Any, kind: str, model: str, path: _Path) -> Any:
+    """What stands in a list or map, where null is an empty value of the kind."""
+    if value is None:
+        return {} if _MODEL.fullmatch(kind) else _EMPTY.get(kind)
+    return _read(value, kind, model, path)
+
+
+def _scalar(value: Any, kind: str, model: str, path: _Path) -> Any:
+    classes, _ = _SCALARS.get(kind, ((type(value),), ""))  # an `object` may be anything
+    if type(value) not in classes:
+        raise _misfit(value, kind, model, path)
+    if kind == "quantity":
+        return _quantity(str(value).strip())
+    if kind == "bytes":
+        manifests.decoded(value)
+    return value
+
+
+def _quantity(text: str) -> str:
+    if not _QUANTITY.fullmatch(text):
+        raise ValueError(
+            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$': "
+            f"{text!r} does not"
+        )
+    return text
 
 
 _SCALARS: dict[str, tuple[tuple[type, ...], str]] = {
-    "string": ((str,), "string"),
+    "str": ((str,), "string"),
     "bool": ((bool,), "bool"),
     "int32": ((int,), "int32"),
     "int64": ((int,), "int64"),
-    "intstr": ((int, str), "intstr.IntOrString"),
+    "float": ((int, float), "float64"),
+    "bytes": ((str,), "[]uint8"),
+    "datetime": ((str,), "v1.Time"),
+    "port": ((int, str), "intstr.IntOrString"),
+    "quantity": ((str, int, float), "resource.Quantity"),
 }
-_MAPS = {"map": "map[string]string", "bytes": "map[string][]uint8", "quantities": "v1.ResourceList"}
+_EMPTY: dict[str, Any] = {"str": "", "bytes": "", "quantity": "0", "int32": 0, "bool": False}
 _JSON_TYPES = {bool: "bool", int: "number", str: "string", list: "array", dict: "object"}
 
 
-def _json_type(value: Any) -> str:
-    return f"number {value}" if isinstance(value, float) else _JSON_TYPES[type(value)]
+def _misfit(value: Any, kind: str, model: str, path: _Path) -> ValueError:
+    found = f"number {value}" if isinstance(value, float) else _JSON_TYPES[type(value)]
+    place = ".".join((_MODEL.sub(r"\2", model), *path))
+    return ValueError(f"json: cannot unmarshal {found} into Go struct field {place} of type {_go_type(kind)}")
+
+
+def _go_type(kind: str) -> str:
+    if match := _LIST.fullmatch(kind):
+        return f"[]{_go_type(match[1])}"
+    if match := _MAP.fullmatch(kind):
+        return "v1.ResourceList" if match[1] == "quantity" else f"map[string]{_go_type(match[1])}"
+    return _SCALARS[kind][1] if kind in _SCALARS else _MODEL.sub(r"v\1.\2", kind)

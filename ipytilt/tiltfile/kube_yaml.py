@@ -1,7 +1,7 @@
 """YAML text to Kubernetes documents and back.
 
 Pure functions, called by builtins on the evaluating thread. A document is plain JSON data with a kind and an API
-version; lists are taken apart and the fields of known kinds have their types checked.
+version; lists are taken apart, and known kinds have only the fields that the Kubernetes client knows.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from ipytilt.core.manifests import as_written_back, identity
+from ipytilt.core.manifests import identity
 from ipytilt.tiltfile.builtins.yaml_text import YamlError, documents, dump
 from ipytilt.tiltfile.draft import Wrong
-from ipytilt.tiltfile.kube_types import check
+from ipytilt.tiltfile.kube_types import decoded
 
 
 def parse(text: str, place: str) -> list[dict[str, Any]]:
@@ -37,10 +37,9 @@ def _objects(document: Any) -> Iterator[dict[str, Any]]:
             yield from _objects(item)
         return
     try:
-        check(document)
+        yield decoded(document)
     except ValueError as error:
         raise Wrong(f'decoding {document["kind"]} "{identity(document).name}": {error}') from None
-    yield document
 
 
 def _shown(value: Any) -> str:
@@ -49,4 +48,4 @@ def _shown(value: Any) -> str:
 
 def serialize(found: Iterable[dict[str, Any]]) -> str:
     """Documents as one text; "" for none."""
-    return "\n---\n".join(dump(as_written_back(document)) for document in found)
+    return "\n---\n".join(dump(document) for document in found)

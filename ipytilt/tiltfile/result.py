@@ -202,6 +202,7 @@ def _kubernetes(target: Kubernetes) -> dict[str, Any]:
         "pod_readiness": target.pod_readiness,
         "discovery_strategy": target.discovery_strategy,
         "extra_pod_selectors": [dict(selector) for selector in target.extra_pod_selectors],
+        "image_locators": [asdict(locator) for locator in target.image_locators],
         "custom_deploy": {
             "apply": list(custom.apply.argv),
             "apply_dir": custom.apply.dir,

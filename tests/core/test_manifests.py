@@ -9,7 +9,6 @@ import pytest
 
 from ipytilt.core.manifests import (
     apply_rank,
-    as_written_back,
     container_images,
     env_values,
     has_pod_template,
@@ -55,7 +54,7 @@ TEMPLATE = {"metadata": {"labels": {"app": "x", "tier": "web"}}, "spec": POD}
 )
 def test_images_of_typed_objects(pod_maker: dict[str, Any]) -> None:
     assert is_typed(pod_maker)
-    assert container_images(pod_maker) == ["a", "b", "c"]
+    assert container_images(pod_maker) == ["a", "b", "", "c"]
     assert env_values(pod_maker) == ["v"]
     assert has_pod_template(pod_maker) is (pod_maker["kind"] != "Pod")
 
@@ -163,12 +162,6 @@ def test_order_of_applying() -> None:
         *("Namespace", "ConfigMap", "Secret", "Service", "Deployment", "CronJob"),
         *("Widget", "Pod"),
     ]
-
-
-def test_what_the_cluster_fills_in_is_left_out() -> None:
-    assert "status" not in as_written_back(document("Deployment", version="apps/v1", status={}))
-    assert "status" not in as_written_back(document("Ingress", version="networking.k8s.io/v1", status={}))
-    assert as_written_back(document("Widget", version="ex.io/v1", status={}))["status"] == {}
 
 
 def test_secrets() -> None:

@@ -222,6 +222,23 @@ def test_a_custom_deploy_by_container() -> None:
     assert target(found, "x").custom_deploy.container_selector == "c"  # type: ignore[union-attr]
 
 
+def test_where_images_are_written_is_known() -> None:
+    rules = """
+k8s_kind('Widget', image_object={'json_path': '{.spec.pair}', 'repo_field': 'repo', 'tag_field': 'tag'})
+k8s_image_json_path(['{.spec.img}', '{.spec.list[*].i}'], name='^w$')
+k8s_kind('Other', image_json_path='{.never}')
+k8s_resource('w', objects=['c'])
+"""
+    found = spec(rules, WIDGETS + "---\n" + objects("C(c) D(a,i)"))
+    assert [json.loads(text)["kind"] for text in target(found, "w").objects] == ["ConfigMap", "Widget"]
+    assert [astuple(locator) for locator in target(found, "w").image_locators] == [
+        (1, "{.spec.pair}", "repo", "tag"),
+        (1, "{.spec.img}", "", ""),
+        (1, "{.spec.list[*].i}", "", ""),
+    ]
+    assert target(found, "a").image_locators == ()
+
+
 # ---------------------------------------------------------------------------------------------- errors
 
 DEPLOYMENT = objects("D(a,i)")

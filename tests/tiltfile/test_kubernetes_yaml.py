@@ -107,7 +107,16 @@ def test_fields_of_the_wrong_type(path: str, value: object, *, found: str, place
         ),
         ("{kind: Widget, apiVersion: ex.io/v1, metadata: {labels: {a: on}}}", ""),
         ("{kind: Service, apiVersion: v1, spec: {ports: [{port: 1, targetPort: http}], unknown: 1}}", ""),
-        ("{kind: Pod, apiVersion: v1, spec: {containers: [{resources: {limits: {cpu: 1, memory: 1Gi}}}, null]}}", ""),
+        ("{kind: Pod, apiVersion: v1, metadata: {name: p}, spec: {containers: [{image: i}], unknown: 1}}", ""),
+        (
+            "{kind: Pod, apiVersion: v1, spec: {containers: [null]}}",
+            "finding images in : parsing : invalid reference format",
+        ),
+        (
+            "{kind: Pod, apiVersion: v1, spec: {containers: [{image: i, resources: {limits: {cpu: lots}}}]}}",
+            "quantities must match the regular expression",
+        ),
+        ("{kind: CustomResourceDefinition, apiVersion: apiextensions.k8s.io/v1, metadata: {labels: {a: on}}}", ""),
     ],
 )
 def test_fields_of_other_kinds(yaml: str, message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ipytilt.core.spec import Command, CustomDeploy, Kubernetes, PortForward, Resource, Spec
+from ipytilt.core.spec import Command, CustomDeploy, ImageLocator, Kubernetes, PortForward, Resource, Spec
 from ipytilt.tiltfile.load import Loaded, LoadError
 from ipytilt.tiltfile.result import document, failure
 from tests.tiltfile.evaluated import evaluate
@@ -40,6 +40,7 @@ def test_kubernetes() -> None:
         port_forwards=(PortForward(1, 2, "h", "n", "p"),),
         extra_pod_selectors=((("app", "x"),),),
         custom_deploy=CustomDeploy(command, Command(("delete",), "/d"), ("/d/x",), ("i",), image_selector="i"),
+        image_locators=(ImageLocator(0, "{.spec}", "r", "t"),),
     )
     resource = Resource("k", target)
     found = document(Loaded(Spec(resources=(resource,)), (), ()))["resources"][0]
@@ -49,6 +50,7 @@ def test_kubernetes() -> None:
         "pod_readiness": "wait",
         "discovery_strategy": "default",
         "extra_pod_selectors": [{"app": "x"}],
+        "image_locators": [{"object": 0, "path": "{.spec}", "repo_field": "r", "tag_field": "t"}],
         "custom_deploy": {
             "apply": ["apply"],
             "apply_dir": "/d",

@@ -17,16 +17,27 @@ from ipytilt.tiltfile.vocabulary import go_type, is_sequence
 # ---------------------------------------------------------------------------------------------- regular expressions
 
 
-def _regex(_ev: Eval, value: Any) -> re.Pattern[str] | None:
-    if not isinstance(value, str):
-        raise Wrong(f"got {type_name(value)}, want string")
-    try:
-        return re.compile(value, re.IGNORECASE) if value else None
-    except re.error as error:
-        raise Wrong(f"error parsing regexp: {error}: `{value}`") from None
+_ELSEWHERE = re.compile(r"\(\?<?[=!]|(?<!\\)(?:\\\\)*\\[1-9]")  # looking around and back: Tilt's expressions cannot
 
 
-Regex: TypeAlias = Annotated[re.Pattern[str] | None, Kind("regex", _regex)]
+def _regex(what: str) -> Kind:
+    def convert(_ev: Eval, value: Any) -> re.Pattern[str] | None:
+        if not isinstance(value, str):
+            raise Wrong(f"got {type_name(value)}, want string")
+        if found := _ELSEWHERE.search(value):
+            raise Wrong(f"error parsing {what} regexp: invalid or unsupported Perl syntax: `{found[0]}`")
+        try:
+            return re.compile(value, re.IGNORECASE) if value else None
+        except re.error as error:
+            raise Wrong(f"error parsing {what} regexp: {error}: `{value}`") from None
+
+    return Kind("regex", convert)
+
+
+NameRegex: TypeAlias = Annotated[re.Pattern[str] | None, _regex("name")]
+NamespaceRegex: TypeAlias = Annotated[re.Pattern[str] | None, _regex("namespace")]
+KindRegex: TypeAlias = Annotated[re.Pattern[str] | None, _regex("kind")]
+VersionRegex: TypeAlias = Annotated[re.Pattern[str] | None, _regex("apiVersion")]
 
 # ---------------------------------------------------------------------------------------------- ports
 

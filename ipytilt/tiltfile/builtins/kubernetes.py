@@ -13,7 +13,15 @@ from ipytilt.core.spec import Command, CustomBuild, CustomDeploy, Ignore, LiveUp
 from ipytilt.starlark import MISSING, Value, parameters, type_name
 from ipytilt.tiltfile import kube_context
 from ipytilt.tiltfile.builtin import Kind, builtin
-from ipytilt.tiltfile.builtins.kube_words import MaybeImageFields, PodSelectors, Regex, forwards
+from ipytilt.tiltfile.builtins.kube_words import (
+    KindRegex,
+    MaybeImageFields,
+    NameRegex,
+    NamespaceRegex,
+    PodSelectors,
+    VersionRegex,
+    forwards,
+)
 from ipytilt.tiltfile.builtins.live_update import consume
 from ipytilt.tiltfile.draft import ImageDraft, Wrong
 from ipytilt.tiltfile.evaluation import Eval
@@ -91,10 +99,10 @@ def filter_yaml(
     ev: Eval,
     yaml: Any,
     labels: Env = {},  # noqa: B006 - never changed
-    name: Regex = None,
-    namespace: Regex = None,
-    kind: Regex = None,
-    api_version: Regex = None,
+    name: NameRegex = None,
+    namespace: NamespaceRegex = None,
+    kind: KindRegex = None,
+    api_version: VersionRegex = None,
 ) -> tuple[Blob, Blob]:
     """Split Kubernetes YAML in two: the objects that match, and the rest.
 
@@ -157,7 +165,9 @@ def k8s_resource(
     `port_forwards` are ports, "local:container", "host:local:container" or `port_forward(...)`.
     """
     if not workload and not new_name:
-        raise Wrong("Resource name missing. Must give a name for an existing resource or a new_name to create one")
+        raise Wrong(
+            "Resource name missing. Must give a name for an existing resource or a new_name to create a new resource."
+        )
     if not workload and not objects:
         raise Wrong(
             "k8s_resource doesn't specify a workload or any objects. All non-workload resources must specify 1 or more "
@@ -281,10 +291,10 @@ def _json_paths(texts: tuple[str, ...]) -> tuple[JsonPath, ...]:
 @builtin("k8s_kind")
 def k8s_kind(
     ev: Eval,
-    kind: Regex,
+    kind: KindRegex,
     *,
     image_json_path: OneOrMany = (),
-    api_version: Regex = None,
+    api_version: VersionRegex = None,
     image_object: MaybeImageFields = None,
     pod_readiness: Readiness = "",
 ) -> None:
@@ -305,10 +315,10 @@ def k8s_kind(
 def k8s_image_json_path(
     ev: Eval,
     paths: OneOrMany,
-    api_version: Regex = None,
-    kind: Regex = None,
-    name: Regex = None,
-    namespace: Regex = None,
+    api_version: VersionRegex = None,
+    kind: KindRegex = None,
+    name: NameRegex = None,
+    namespace: NamespaceRegex = None,
 ) -> None:
     """Say where the selected objects keep their images: kubectl-style paths such as `{.spec.image}`."""
     if not (kind or name or namespace):
