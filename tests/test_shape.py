@@ -22,7 +22,7 @@ BUDGETS = {
     "engines": 6_200,
     "runtime": 2_800,
     "starlark": 3_900,
-    "tiltfile": 7_200,
+    "tiltfile": 8_400,
     "views": 1_400,
 }
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ipytilt.core.spec import ComposeProject
+from ipytilt.tiltfile import compose_rules
 from ipytilt.tiltfile.builtins.yaml_text import COMPOSE, YamlError, documents
 from ipytilt.tiltfile.draft import Wrong
 from ipytilt.tiltfile.host import Host
@@ -78,11 +79,11 @@ class _Reader:
         project = self.project
         merged: Config = {}
         for path in project.config_paths:
-            merged = _merge(merged, self._file(path, project.directory))
+            parsed, replaced = self._parsed(path)
+            merged = _merge(compose_rules.without(merged, replaced), self._file(parsed, path, project.directory))
         found = merged.get("services", {})
         active = [name for name in sorted(found) if _is_active(found[name], project.profiles)]
         services = merged["services"] = {name: self._finished(name, found[name]) for name in active}
-        _check_dependencies(services)
         networks = merged.get("networks") or {}
         if any("default" in (service.get("networks") or {}) for service in services.values()):
             networks = {"default": {}, **networks}
@@ -91,11 +92,12 @@ class _Reader:
             full = {key: {"name": f"{project.name}_{key}", **defaults[kind], **(of or {})} for key, of in named.items()}
             if full:
                 merged[kind] = full
+        compose_rules.check_references(merged)
         return {**merged, "name": project.name}
 
-    def _file(self, path: str, base: str) -> Config:
+    def _file(self, parsed: Config, path: str, base: str) -> Config:
         """One file, interpolated, its services in long form with paths seen from `base`, references resolved."""
-        config = _interpolate_all(self._parsed(path), self.variables, path)
+        config = _interpolate_all(parsed, self.variables, path)
         raw = config.get("services") or {}
         config["services"] = {name: self._extended(name, raw, base) for name in raw}
         included: Config = {}
@@ -107,22 +109,23 @@ class _Reader:
 
     def _beside(self, path: str) -> Config:
         """A file that another one refers to: its paths start from its own folder."""
-        return self._file(path, dirname(path))
+        return self._file(self._parsed(path)[0], path, dirname(path))
 
-    def _parsed(self, path: str) -> Config:
+    def _parsed(self, path: str) -> tuple[Config, list[compose_rules.Path]]:
+        """A file, and the places where it replaces what files before it say."""
         try:
             parsed = list(documents(self.host.read(path).decode(errors="replace"), COMPOSE))
         except OSError as error:
             raise Wrong(f"open {path}: {(error.strerror or str(error)).lower()}") from None
         except YamlError as error:
             raise Wrong(f"parsing {path}: {error}") from None
-        config = parsed[0] if parsed and parsed[0] is not None else {}
+        config, replaced = compose_rules.untagged(parsed[0] if parsed else None)
+        if config is None:
+            raise Wrong(f"parsing {path}: empty compose file")
         if not isinstance(config, dict) or not isinstance(config.get("services") or {}, dict):
-            raise Wrong(f"parsing {path}: services must be a mapping")
-        for name, service in (config.get("services") or {}).items():
-            if not isinstance(service, dict):
-                raise Wrong(f"parsing {path}: services.{name} must be a mapping")
-        return config
+            raise Wrong(f"validating {path}: services must be a mapping")
+        compose_rules.check_file(config, path)
+        return config, replaced
 
     def _extended(self, name: str, services: Mapping[str, Config], base: str, *, chain: tuple[str, ...] = ()) -> Config:
         """A service of one file on top of the one it extends, here or in another file."""
@@ -165,7 +168,8 @@ class _Reader:
             result.pop("profiles", None)
         if "network_mode" not in result:
             result.setdefault("networks", {"default": None})
-        return result
+        needed = compose_rules.implied_dependencies(result)
+        return {**result, "depends_on": needed} if needed else result
 
     def _env_file(self, name: str, entry: Config) -> dict[str, str]:
         try:
@@ -180,13 +184,6 @@ class _Reader:
 def _is_active(service: Config, profiles: tuple[str, ...]) -> bool:
     wanted = service.get("profiles") or []
     return not wanted or "*" in profiles or bool(set(wanted) & set(profiles))
-
-
-def _check_dependencies(services: Mapping[str, Config]) -> None:
-    for name, service in services.items():
-        for needed, how in service.get("depends_on", {}).items():
-            if needed not in services and how.get("required", True):
-                raise Wrong(f'service "{name}" depends on undefined service "{needed}": invalid compose project')
 
 
 # ---------------------------------------------------------------------------------------------- interpolation
@@ -355,21 +352,24 @@ def _range(text: str) -> range:
     return range(int(first), int(last if dash else first) + 1)
 
 
-def _volumes(value: Any, base: str, _variables: Mapping[str, str]) -> list[Config]:
-    return [_volume(entry, base) for entry in value]
+def _volumes(value: Any, base: str, variables: Mapping[str, str]) -> list[Config]:
+    return [_volume(entry, base, variables.get("HOME", "~")) for entry in value]
 
 
-def _volume(entry: Any, base: str) -> Config:
+def _volume(entry: Any, base: str, home: str) -> Config:
+    def on_host(path: str) -> str:
+        return absolute(base, home + path[1:] if path == "~" or path.startswith("~/") else path)
+
     if isinstance(entry, dict):
         bound = entry.get("type") == "bind" and "source" in entry
-        return {**entry, "source": absolute(base, entry["source"])} if bound else dict(entry)
+        return {**entry, "source": on_host(entry["source"])} if bound else dict(entry)
     source, *rest = str(entry).split(":")
     if not rest:
         return {"type": "volume", "target": source, "volume": {}}
     modes = rest[1].split(",") if len(rest) > 1 else []
     volume: Config = {"type": "volume", "source": source, "target": rest[0]}
     if source.startswith((".", "/", "~")):
-        volume |= {"type": "bind", "source": absolute(base, source)}
+        volume |= {"type": "bind", "source": on_host(source)}
     volume |= {"read_only": True} if "ro" in modes else {}
     volume[volume["type"]] = {"create_host_path": True} if volume["type"] == "bind" else {}
     return volume

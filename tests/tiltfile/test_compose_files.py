@@ -98,6 +98,31 @@ services:
 """,
         "sub/o.yml": "services: {other: {build: ., volumes: ['./v:/v']}}\n",
     },
+    "what-needs-what": {
+        "a.yml": """
+services:
+  web: {image: x, links: ["db:database"], network_mode: "service:proxy", volumes_from: [store, "container:other"]}
+  tool: {image: x, pid: "service:web", depends_on: {web: {condition: service_healthy}}, volumes: ["~/.aws:/aws:ro"]}
+  db: {image: db}
+  proxy: {image: proxy}
+  store: {image: store}
+""",
+    },
+    "replaced-and-removed": {
+        "a.yml": """
+x-deep: {er: {base: &base {A: 1, B: 2}, own: &own {<<: *base, A: 3}}}
+services:
+  web: {image: x, ports: ["80:80"], environment: {<<: *own, A: 4}, command: a}
+  same: {image: x, environment: *own}
+""",
+        "b.yml": """
+services:
+  web:
+    ports: !override ["81:81"]
+    environment: !reset {}
+    command: !reset null
+""",
+    },
     "files-elsewhere": {
         "a.yml": "services: {a: {build: x, env_file: a.env}}\n",
         "b/b.yml": "services: {a: {volumes: ['./y:/y']}}\n",
@@ -185,6 +210,7 @@ def test_broken_interpolation(text: str) -> None:
         ("services: {a: {image: x, extends: b}}", 'extends "b", which is not defined'),
         ("services: {a: {image: x, extends: {service: b, file: none.yml}}}", "open /root/none.yml"),
         ("services: {a: {image: x, env_file: none.env}}", "none.env not found"),
+        ("services: {a: }", "validating /root/a.yml: services.a must be a mapping"),
         ("[1]", "services must be a mapping"),
         ("a: [", "parsing /root/a.yml: yaml: line"),
     ],
@@ -193,6 +219,46 @@ def test_what_the_reader_refuses(text: str, problem: str) -> None:
     with pytest.raises(Wrong) as caught:
         services(text)
     assert problem in caught.value.message
+
+
+REFUSED = [
+    ("", "empty compose file"),
+    ("foo: 1", "(root) additional properties 'foo' not allowed"),
+    ("version: 3\nservices: {a: {image: x}}", "version must be a string"),
+    ("services: {a b: {image: x}}", "services additional properties 'a b' not allowed"),
+    ("services: {a: {image: x, imgae: y, x-own: z}}", "services.a additional properties 'imgae' not allowed"),
+    ("services: {a: {build: {contxt: .}}}", "services.a.build additional properties 'contxt' not allowed"),
+    ("services: {a: {image: x, healthcheck: {tst: y}}}", "services.a.healthcheck additional properties 'tst'"),
+    ("services: {a: {image: 5}}", "services.a.image must be a string"),
+    ("services: {a: {image: x, command: {b: c}}}", "services.a.command must be a string or a list"),
+    ("services: {a: {image: x, ports: '80:80'}}", "services.a.ports must be a list"),
+    ("services: {a: {image: x}, a: {image: y}}", 'mapping key "a" already defined'),
+    (
+        "services: {a: {image: x, depends_on: {b: {condition: ready}}}, b: {image: x}}",
+        "services.a.depends_on.b.condition must be one of service_started",
+    ),
+    ("services: {a: {image: x, networks: [n]}}", 'service "a" refers to undefined network n'),
+    ("services: {a: {image: x, volumes: ['vol:/x']}}", 'service "a" refers to undefined volume vol'),
+    ("services: {a: {image: x, secrets: [s]}}", 'service "a" refers to undefined secret s'),
+    ("services: {a: {image: x, configs: [{source: c}]}}", 'service "a" refers to undefined config c'),
+    ("services: {a: {image: x, links: ['b:alias']}}", 'service "a" depends on undefined service "b"'),
+    ("services: {a: {image: x, networks: [default], network_mode: host}}", "mutually exclusive"),
+]
+
+
+@pytest.mark.parametrize("text, problem", REFUSED)
+def test_what_no_compose_file_may_say(text: str, problem: str) -> None:
+    with pytest.raises(Wrong) as caught:
+        services(text)
+    assert problem in caught.value.message
+
+
+@pytest.mark.compose
+@pytest.mark.parametrize("text", [text for text, _ in REFUSED])
+def test_the_cli_refuses_the_same(text: str, tmp_path: Path) -> None:
+    (tmp_path / "a.yml").write_text(text)
+    with pytest.raises(Wrong, match="exit status"):
+        effective(project(str(tmp_path), ["a.yml"]), DiskHost(), cancelled=lambda: False)
 
 
 def test_the_environment_wins_over_env_files() -> None:

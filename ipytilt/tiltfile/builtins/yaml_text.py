@@ -22,6 +22,14 @@ class YamlError(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
+class Tagged:
+    """A value under `!reset` or `!override` in a Compose file."""
+
+    tag: str
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
 class Dialect:
     """How plain scalars are understood: which words are booleans, which digits are integers."""
 
@@ -76,7 +84,7 @@ def _plain(value: Any, count: list[int]) -> Any:
         return {name: _plain(item, count) for name, item in value.items()}
     if isinstance(value, list):
         return [_plain(item, count) for item in value]
-    return value
+    return Tagged(value.tag, _plain(value.value, count)) if isinstance(value, Tagged) else value
 
 
 def _key(name: Any) -> str:
@@ -101,6 +109,11 @@ def _loader(dialect: Dialect) -> Any:
             pairs = node.value
             return {_key(self.construct_object(k, deep=True)): self.construct_object(v, deep=deep) for k, v in pairs}
 
+        def flatten_mapping(self, node: Any) -> None:
+            if dialect is COMPOSE:
+                _check_unique(node)
+            super().flatten_mapping(node)
+
     words = "|".join(sorted(dialect.true | dialect.false))
     resolvers: tuple[tuple[str, re.Pattern[str]], ...] = (
         ("bool", re.compile(f"(?:{words})$")),
@@ -120,7 +133,23 @@ def _loader(dialect: Dialect) -> Any:
     for word, made in constructors:
         Loader.add_constructor(f"tag:yaml.org,2002:{word}", _scalar(made))
     Loader.add_constructor(None, _untagged)
+    if dialect is COMPOSE:
+        for tag in ("!reset", "!override"):
+            Loader.add_constructor(tag, lambda loader, node: Tagged(node.tag, _untagged(loader, node)))
     return Loader
+
+
+def _check_unique(node: Any) -> None:
+    """ValueError if a mapping as written has the same key twice; merged keys are not there yet at the first look."""
+    if hasattr(node, "looked_at"):
+        return
+    node.looked_at = True
+    seen: set[str] = set()
+    for key, _value in node.value:
+        if key.id == "scalar" and key.tag != "tag:yaml.org,2002:merge":
+            if key.value in seen:
+                raise ValueError(f'line {key.start_mark.line + 1}: mapping key "{key.value}" already defined')
+            seen.add(key.value)
 
 
 def _scalar(made: Callable[[str], Any]) -> Callable[[Any, Any], Any]:
