@@ -1,7 +1,7 @@
 """The shell's door: `ipytilt <command>`, without IPython.
 
-Runs on the main thread. `up` prints the log of a session until Ctrl-C; the others evaluate the Tiltfile and need no
-session. This is the one place that writes to the terminal.
+Runs on the main thread. `up` prints the log of a session until Ctrl-C, `ci` until everything has come up or something
+has failed; the others evaluate the Tiltfile and need no session. This is the one place that writes to the terminal.
 """
 
 from __future__ import annotations
@@ -20,11 +20,13 @@ from ipytilt.engines.choose import ENGINES
 from ipytilt.errors import TiltError, TiltfileError, UsageError
 
 if TYPE_CHECKING:
+    from ipytilt.runtime.logs import Logs
     from ipytilt.tiltfile.load import Loaded
 
 ENGINE_VARIABLE = "IPYTILT_ENGINE"
 
 EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_TILTFILE, EXIT_INTERRUPTED = 0, 1, 2, 5, 130
+_LOOK_SECONDS = 0.2  # time passes without an event, too
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -50,6 +52,8 @@ def _do(options: argparse.Namespace, source: Source, args: tuple[str, ...]) -> i
     match options.command:
         case "up":
             return _up(source, args, _engine(options))
+        case "ci":
+            return _ci(source, args, _engine(options), options.timeout)
         case "down":
             return _down(source, args, _engine(options))
         case "explain":
@@ -63,16 +67,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"ipytilt {version('ipytilt')}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     up = commands.add_parser("up", help="start what a Tiltfile asks for, and print its log until Ctrl-C")
+    ci = commands.add_parser("ci", help="start what a Tiltfile asks for, wait until it has come up once, and end")
+    ci.add_argument("--timeout", type=_seconds, help="seconds for all of it; 0: no limit (default: ci_settings)")
     down = commands.add_parser("down", help="take down what a Tiltfile asks for")
     explain = commands.add_parser("explain", help="say what a change of a file would do, without touching anything")
     result = commands.add_parser("tiltfile-result", help="evaluate a Tiltfile and print what it asks for, as JSON")
-    for command in (up, down):
+    for command in (up, ci, down):
         command.add_argument("tiltfile", nargs="?", metavar="TILTFILE", help="the same as -f TILTFILE")
         command.add_argument("--engine", choices=ENGINES, help="what images and services run on")
     explain.add_argument("path", help="the file")
-    for command in (up, down, explain, result):
+    for command in (up, ci, down, explain, result):
         command.add_argument("-f", "--file", default="Tiltfile", help="the Tiltfile (default: ./Tiltfile)")
     return parser
+
+
+def _seconds(text: str) -> float:
+    from ipytilt.verbs import seconds
+
+    return seconds(text)
 
 
 def _source(file: str) -> Source:
@@ -144,29 +156,69 @@ def _result(source: Source, args: tuple[str, ...]) -> int:
 
 
 def _up(source: Source, args: tuple[str, ...], engine: str) -> int:
-    from ipytilt.runtime.logs import ALL
     from ipytilt.runtime.session import Config, Session
 
     session = Session(Config(engine, source.base))
-    more = threading.Event()
-    session.logs.wake(more)
-    shown = 0
+    log = _Log(session.logs)
     try:
         if args:
             session.set_args(args)
         session.put(source)
         while True:
-            more.wait()
-            more.clear()
-            first, lines = session.logs.since(ALL, shown)
-            shown = first + len(lines)
-            for line in lines:
-                print(f"{line.resource:>13.13} │ {line.text}", flush=True)
+            log.more.wait()
+            log.show()
     except KeyboardInterrupt:
         print("\nStopped. Containers in Docker go on: ipytilt down takes them down.", file=sys.stderr)
         return EXIT_OK
     finally:
         session.stop()
+
+
+def _ci(source: Source, args: tuple[str, ...], engine: str, timeout: float | None) -> int:
+    from ipytilt.errors import CIFailed, Reported
+    from ipytilt.runtime.session import Config, Session
+    from ipytilt.verbs import HEALTHY
+
+    session = Session(Config(engine, source.base, subcommand="ci"))
+    log = _Log(session.logs)
+    try:
+        if args:
+            session.set_args(args)
+        session.wait_loaded(session.put(source))
+        awaited = session.passing(timeout)
+        while not awaited.over(session.state):
+            log.more.wait(_LOOK_SECONDS)
+            log.show()
+        awaited.ended(session.state)
+        log.show()
+        print(HEALTHY)
+        return EXIT_OK
+    except Reported as error:
+        print(error.render(), file=sys.stderr)
+        return EXIT_TILTFILE
+    except CIFailed as error:
+        log.show()
+        print("\n".join(("ERROR:", *error.reasons)), file=sys.stderr)
+        return EXIT_ERROR
+    finally:
+        session.stop()
+
+
+class _Log:
+    """Prints the log of a session as it grows; `more` is set when it has grown."""
+
+    def __init__(self, logs: Logs) -> None:
+        self.more = threading.Event()
+        self._logs, self._next = logs, 0
+        logs.wake(self.more)
+
+    def show(self) -> None:
+        """Print what is new."""
+        self.more.clear()
+        first, lines = self._logs.since("", self._next)
+        self._next = first + len(lines)
+        for line in lines:
+            print(f"{line.resource:>13.13} │ {line.text}", flush=True)
 
 
 if __name__ == "__main__":

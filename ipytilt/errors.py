@@ -108,6 +108,18 @@ class Broke(EngineError):
     """A container or process died under us: its content is unknown from here on."""
 
 
+class CIFailed(TiltError):
+    """Not everything has come up: something failed, or the time is over.
+
+    Attributes:
+        reasons: one text per thing that failed, beginning with its name (`api:update: ...`).
+    """
+
+    def __init__(self, reasons: tuple[str, ...], *, hint: str = "") -> None:
+        super().__init__("\n".join(reasons), hint=hint)
+        self.reasons = reasons
+
+
 class Cancelled(TiltError):
     """Asked for; never shown in red."""
 

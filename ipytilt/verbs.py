@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Final, NoReturn, TypeAlias
 
 from ipytilt.core.events import Source
+from ipytilt.core.status import is_wanted
 from ipytilt.errors import UsageError
 from ipytilt.runtime.logs import Line
 from ipytilt.runtime.session import Session
@@ -23,6 +24,7 @@ from ipytilt.views import text as tables
 from ipytilt.views.rows import session_view
 
 TAIL_LINES = 200
+HEALTHY = "SUCCESS. All workloads are healthy."
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def _count(text: str) -> int:
     return value
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
+    """A time to wait, as an argparse type."""
     value = float(text)
     if not 0 <= value <= threading.TIMEOUT_MAX:
         raise argparse.ArgumentTypeError(f"{text} is no time to wait, in seconds")
@@ -217,14 +220,26 @@ def _logs(session: Session, words: argparse.Namespace) -> Answer:
     "wait",
     "Wait until resources are ready and up to date.",
     arg("names", nargs="*"),
-    arg("--timeout", type=_seconds, default=120.0),
+    arg("--timeout", type=seconds, default=120.0),
 )
 def _wait(session: Session, words: argparse.Namespace) -> Answer:
     state = session.wait(tuple(words.names), timeout=words.timeout, up_to_date=True)
-    names = words.names or [r.name for r in state.spec.resources if state.enabled(r.name)]
+    names = words.names or [r.name for r in state.spec.resources if is_wanted(state, r)]
     if not names:
         raise UsageError("There is nothing to wait for", hint="define resources in a %%tiltfile cell, or %tilt up")
     return Answer(f"Ready: {', '.join(names)}")
+
+
+@verb(
+    "ci",
+    "Wait until everything has come up once; fail with the reasons: %tilt ci [--timeout SECONDS] [-- TILTFILE ARGS].",
+    arg("--timeout", type=seconds),
+)
+def _ci(session: Session, words: argparse.Namespace) -> Answer:
+    if words.args is not None:
+        session.wait_loaded(session.set_args(tuple(words.args)))
+    session.ci(words.timeout)
+    return Answer(f"{_status(session, words).text}\n\n{HEALTHY}")
 
 
 @verb("explain", "Say what a change of a file would do, without touching anything.", arg("path"))

@@ -134,6 +134,59 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
         assert "Traceback" not in child.stderr.read()
 
 
+# What `ipytilt ci` finds, and how it ends: the Tiltfile, more words, exit status, what is said.
+CI = {
+    "all goes well": (
+        """
+local_resource('gen', 'echo made >made')
+local_resource('srv', serve_cmd='sleep 1236', resource_deps=['gen'],
+               readiness_probe=probe(exec=exec_action(['true'])))
+local_resource('helper', 'touch helped', auto_init=False)
+local_resource(config.tilt_subcommand, 'true')
+""",
+        (),
+        0,
+        "SUCCESS. All workloads are healthy.",
+    ),
+    "a command fails": ("local_resource('gen', 'echo no luck; exit 3')", (), 1, "gen:update: "),
+    "a server ends": (
+        "local_resource('srv', serve_cmd='exit 4', readiness_probe=probe(exec=exec_action(['false'])))",
+        (),
+        1,
+        "exited with non-zero status",
+    ),
+    "the time is over": ("local_resource('slow', 'sleep 1237')", ("--timeout", "0.5"), 1, "Timeout after 500 ms"),
+    "it never gets ready": (
+        """
+ci_settings(readiness_timeout='1s')
+local_resource('srv', serve_cmd='sleep 1238', readiness_probe=probe(exec=exec_action(['false'])))
+""",
+        (),
+        1,
+        'Readiness timeout after 1.0 s: target "srv:serve" not ready',
+    ),
+    "nothing is asked for": ("", (), 1, "asks for nothing"),
+    "the Tiltfile is wrong": ("fail('on purpose')", (), 5, "on purpose"),
+    "arguments": (
+        "config.define_string('x', args=True)\nlocal_resource(config.parse()['x'], 'exit 1')",
+        ("--", "named"),
+        1,
+        "named:update: ",
+    ),
+    "no time to wait": ("", ("--timeout", "-1"), 2, "-1 is no time to wait"),
+}
+
+
+@pytest.mark.parametrize("name", CI)
+def test_ci_ends_with_the_verdict(name: str, tmp_path: Path) -> None:
+    text, words, status, said = CI[name]
+    (tmp_path / "Tiltfile").write_text(text)
+    done = ran(tmp_path, "ci", "--engine", "sandbox", *words)
+    assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "helped").exists()
+
+
 @pytest.mark.docker
 @pytest.mark.compose
 def test_down_takes_down_what_an_earlier_up_has_left(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from ipytilt import verbs
 from ipytilt.core.events import Source
-from ipytilt.errors import Cancelled, Reported, TiltError, UsageError
+from ipytilt.errors import Cancelled, CIFailed, Reported, TiltError, UsageError
 from ipytilt.runtime.session import Config, Session
 from ipytilt.views import wire
 from ipytilt.views.rows import session_view
@@ -69,6 +69,8 @@ def said(session: Session, line: str) -> str:
         ("wait --timeout nan", "nan is no time to wait"),
         ("wait --timeout -1", "-1 is no time to wait"),
         ("wait --timeout inf", "inf is no time to wait"),
+        ("ci --timeout -1", "-1 is no time to wait"),
+        ("ci one", "unrecognized arguments: one"),
         ("wait --timeout 1e300", "1e300 is no time to wait"),
         ("explain", "arguments are required: path"),
         ("explain a b", "unrecognized arguments: b"),
@@ -136,7 +138,25 @@ def test_waiting_too_long_names_each_resource_that_is_late_and_why(session: Sess
         said(session, "wait --timeout 0.2")
     lines = caught.value.message.splitlines()
     assert lines[0] == "Waited 0.2 s for all resources"
-    assert lines[1:] == ["slow: Updating… Running command", "next: waits for slow to be ready", "manual: Not started"]
+    assert lines[1:] == ["slow: Updating… Running command", "next: waits for slow to be ready"]
+    with pytest.raises(UsageError, match="manual does not start by itself") as refused:
+        said(session, "wait manual")
+    assert "trigger manual" in refused.value.hint
+
+
+def test_ci_says_that_all_is_up_or_why_not(session: Session) -> None:
+    with pytest.raises(UsageError, match="no Tiltfile to judge"):
+        said(session, "ci")
+    cell(session, "config.define_string('x')\nconfig.parse()\nlocal_resource('one', 'true')")
+    assert said(session, "ci").endswith(verbs.HEALTHY)
+    assert "one" in said(session, "ci --timeout 60 -- --x=other")
+    cell(session, "local_resource('two', 'exit 3')", "cell:2")
+    with pytest.raises(CIFailed) as failed:
+        said(session, "ci")
+    assert [reason.partition(":")[0] for reason in failed.value.reasons] == ["two"]
+    said(session, "down")
+    with pytest.raises(UsageError, match="taken down"):
+        said(session, "ci")
 
 
 def test_what_cannot_become_ready_is_not_waited_for(session: Session) -> None:
@@ -193,7 +213,7 @@ def test_an_interrupt_ends_the_evaluation(session: Session, monkeypatch: pytest.
     ticket = session.put(Source("cell:1", "Cell 1", session.config.directory, "while True:\n    pass"))
     wait_for = session.store.wait_for
 
-    def interrupted(*_: object) -> object:
+    def interrupted(*_: object, **__: object) -> object:
         monkeypatch.setattr(session.store, "wait_for", wait_for)
         raise KeyboardInterrupt
 

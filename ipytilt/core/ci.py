@@ -1,8 +1,8 @@
 """The verdict of a run without a user: everything has come up, something has failed, or it is still to be seen.
 
-Pure, for the controller's snapshots on any thread. The Tiltfile, every update and everything that runs are *targets*;
-the first that fails decides, success needs all of them, and whoever asks looks again when the state changes or at
-`Verdict.wake_at`, because patience ends without an event.
+Pure, for the controller's snapshots on any thread. The Tiltfile, every update and everything that runs are *targets*:
+the first that fails decides, success needs all of them. Patience ends without an event, so whoever waits also asks
+while nothing happens.
 """
 
 from __future__ import annotations
@@ -24,13 +24,12 @@ _OPEN: tuple[Phase, ...] = ("waiting", "not ready", "retrying")
 class Target:
     """One thing that must come up, such as `api:update`, `api:runtime` or `api:serve`.
 
-    `text` is what it waits for or how it failed; `ends_at` when patience with its present phase ends (None: never).
+    `text` is what it waits for or how it failed.
     """
 
     name: str
     phase: Phase
     text: str = ""
-    ends_at: float | None = None
 
     def __str__(self) -> str:
         return f"{self.name}: {self.text}" if self.text else self.name
@@ -38,11 +37,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What is known now: `reasons` says what has failed, or what is still open; `wake_at` when to look again."""
+    """What is known now: `reasons` says what has failed, or what is still open."""
 
     word: Literal["open", "success", "failure"]
     reasons: tuple[str, ...] = ()
-    wake_at: float | None = None
 
     @property
     def over(self) -> bool:
@@ -65,9 +63,7 @@ def verdict(state: State, *, since: float, now: float, timeout: float | None = N
     seconds = state.spec.settings.ci.timeout if timeout is None else timeout
     if seconds and now >= since + seconds:
         return Verdict("failure", (_timed_out(still_open, seconds), *map(str, still_open)))
-    times = [target.ends_at for target in still_open if target.ends_at is not None]
-    times += [since + seconds] if seconds else []
-    return Verdict("open", tuple(map(str, still_open)), min(times, default=None))
+    return Verdict("open", tuple(map(str, still_open)))
 
 
 def targets(state: State, now: float) -> tuple[Target, ...]:
@@ -103,16 +99,24 @@ def _tiltfile(state: State) -> Target:
 
 
 def _of_resource(state: State, resource: Resource, now: float) -> Iterator[Target]:
-    settings = state.spec.settings.ci
+    name, settings = resource.name, state.spec.settings.ci
+    lost = state.engines.get("kubernetes") if isinstance(resource.target, Kubernetes) else ""
+    if lost and state.enabled(name):
+        yield Target(f"{name}:runtime", "failed", f"cluster connection failed: {lost}")
+        return
     local = resource.target if isinstance(resource.target, Local) else None
+    running = f"{name}:{'serve' if local else 'runtime'}"
+    up_to_date = status.update_status(state, resource).word in ("ok", "not_applicable")
     if local is None or local.cmd is not None:
-        yield _update(state, resource, settings=settings, now=now)
-    if local is None or local.serve is not None:
-        yield _runtime(state, resource, settings=settings, now=now)
+        yield _update(f"{name}:update", state, resource, settings=settings, now=now)
+    elif not up_to_date:  # a server alone has no update of its own
+        yield _update(running, state, resource, settings=settings, now=now)
+    if up_to_date and (local is None or local.serve is not None):
+        yield _runtime(running, state, resource, settings=settings, now=now)
 
 
-def _update(state: State, resource: Resource, *, settings: CISettings, now: float) -> Target:
-    name, track = f"{resource.name}:update", state.tracks[resource.name]
+def _update(name: str, state: State, resource: Resource, *, settings: CISettings, now: float) -> Target:
+    track = state.tracks[resource.name]
     found = status.update_status(state, resource)
     hold = state.holds.get(resource.name)
     if track.retry_at and found.word in ("pending", "in_progress"):
@@ -136,21 +140,14 @@ def _retrying(name: str, track: Track, *, settings: CISettings, now: float) -> T
     text = failures[0].error if failures else ""
     if not settings.readiness_timeout or not failures:
         return Target(name, "retrying", text)
-    ends_at = failures[-1].finished_at + settings.readiness_timeout
-    if now >= ends_at:
+    if now >= failures[-1].finished_at + settings.readiness_timeout:
         gave_up = f"Gave up after {status.duration_text(settings.readiness_timeout)}: {text}"
         return Target(name, "failed", gave_up)
-    return Target(name, "retrying", text, ends_at)
+    return Target(name, "retrying", text)
 
 
-def _runtime(state: State, resource: Resource, *, settings: CISettings, now: float) -> Target:
-    name = f"{resource.name}:{'serve' if isinstance(resource.target, Local) else 'runtime'}"
-    update = status.update_status(state, resource).word
+def _runtime(name: str, state: State, resource: Resource, *, settings: CISettings, now: float) -> Target:
     found = status.runtime_status(state, resource, health=False)
-    if isinstance(resource.target, Kubernetes) and state.engines.get("kubernetes"):
-        return Target(name, "failed", f"cluster connection failed: {state.engines['kubernetes']}")
-    if update not in ("ok", "not_applicable"):  # the update's own target says how that goes
-        return Target(name, "ignored")
     if found.word == "ok":
         return Target(name, "done")
     deployed_at = _deployed_at(state.tracks[resource.name])
@@ -167,7 +164,7 @@ def _broken(
         return Target(name, "failed", text)
     if now >= deployed_at + grace:
         return Target(name, "failed", f"exceeded grace period: {text}")
-    return Target(name, "retrying", text, deployed_at + grace)
+    return Target(name, "retrying", text)
 
 
 def _not_ready(name: str, resource: Resource, *, since: float, settings: CISettings, now: float) -> Target:
@@ -178,7 +175,7 @@ def _not_ready(name: str, resource: Resource, *, since: float, settings: CISetti
     if now >= since + patience:
         lost = f'Readiness timeout after {status.duration_text(patience)}: target "{name}" not ready'
         return Target(name, "failed", lost)
-    return Target(name, "not ready", text, since + patience)
+    return Target(name, "not ready", text)
 
 
 def _deployed_at(track: Track) -> float:

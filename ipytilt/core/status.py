@@ -83,6 +83,11 @@ def is_up_to_date(state: State, resource: Resource) -> bool:
     return update_status(state, resource).word in ("ok", "not_applicable") and not state.load.stale
 
 
+def is_wanted(state: State, resource: Resource) -> bool:
+    """It is to run: enabled, and not one that only starts when somebody asks and nobody has."""
+    return update_status(state, resource).word not in ("none", "disabled")
+
+
 def endpoints(state: State, resource: Resource) -> tuple[tuple[str, str], ...]:
     """(URL, name) pairs: explicit links, then published ports."""
     links = [(link.url, link.name) for link in resource.links]

@@ -15,20 +15,22 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from ipytilt.core import ci, status
 from ipytilt.core import events as ev
 from ipytilt.core import explain as answers
-from ipytilt.core import status
 from ipytilt.core.plan import LoadTiltfile
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import TILTFILE, State
 from ipytilt.core.steps import Watch
 from ipytilt.engines.base import Work
-from ipytilt.errors import Cancelled, Reported, TiltError, UsageError
+from ipytilt.errors import Cancelled, TiltError, UsageError
+from ipytilt.runtime import waiting
 from ipytilt.runtime.controller import Controller
 from ipytilt.runtime.execute import Engines
 from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Logs
 from ipytilt.runtime.standing import Standing
 from ipytilt.runtime.store import Store
+from ipytilt.runtime.waiting import Awaited
 from ipytilt.runtime.workers import Workers
 
 if TYPE_CHECKING:
@@ -42,12 +44,14 @@ class Config:
     """How a session is set up.
 
     `engine`: "auto" (Docker when a daemon answers, else the sandbox), "docker" or "sandbox". `directory`: where
-    relative paths of cells start. `log_bytes`: kept per resource.
+    relative paths of cells start. `log_bytes`: kept per resource. `subcommand`: what the Tiltfile sees in
+    `config.tilt_subcommand`; files are watched in "up" only.
     """
 
     engine: str = "auto"
     directory: str = field(default_factory=os.getcwd)
     log_bytes: int = LIMIT_BYTES
+    subcommand: str = "up"
 
 
 class Session:
@@ -92,9 +96,10 @@ class Session:
             if self._running:
                 return
             self._running = True
-            from ipytilt.runtime.watcher import Watcher
+            if self.config.subcommand == "up":
+                from ipytilt.runtime.watcher import Watcher
 
-            self._watcher = Watcher(self._files_changed, self._watch_troubled)
+                self._watcher = Watcher(self._files_changed, self._watch_troubled)
         self._controller.start()
         self._standing.start()
 
@@ -217,53 +222,55 @@ class Session:
         An interrupt of the wait ends the evaluation as well, and is raised as `Cancelled`.
         """
         try:
-            state = self._wait(lambda s: s.load.finished >= ticket, timeout, "the Tiltfile to be evaluated")
+            return self.wait_for(waiting.loaded(ticket), timeout)
         except KeyboardInterrupt:
             self.stop_update(TILTFILE)
             raise Cancelled(
                 "Stopped evaluating the Tiltfile; what was good before stays in force", hint="run the cell again"
             ) from None
-        if state.load.error is not None:
-            error = state.load.error
-            raise Reported(error.message, text=error.text, hint=error.hint, where=error.where)
-        return state
 
-    def wait(self, names: tuple[str, ...] = (), *, timeout: float | None = None, up_to_date: bool = False) -> State:
-        """Wait until resources (all enabled ones by default) are ready, and with `up_to_date` nothing is pending.
+    def wait(
+        self, names: tuple[str, ...] = (), *, timeout: float | None = None, ready: bool = True, up_to_date: bool = False
+    ) -> State:
+        """Wait until resources (all that are to run by default) are `ready`, and with `up_to_date` nothing is pending.
 
         Raises TiltError with the reasons as soon as one of them has failed, or after `timeout` seconds; UsageError for
-        what cannot become ready: an unknown or disabled resource, or everything after `down`.
+        what cannot become ready: a resource that is unknown, disabled or not asked for, or everything after `down`.
         """
-        self.start()
-        self._settle()
-        self.handled()
+        return self.wait_for(self.settling(names, ready=ready, up_to_date=up_to_date), timeout)
+
+    def settling(self, names: tuple[str, ...], *, ready: bool, up_to_date: bool) -> Awaited:
+        """What `wait` waits for, as of now: everything saved or asked for until now counts."""
+        self._catch_up()
         for name in names or [r.name for r in self.state.spec.resources if self.state.enabled(r.name)]:
             self._check_active(name)
+        for name in names:
+            if not status.is_wanted(self.state, self.resource(name)):
+                hint = f"trigger it: %tilt trigger {name}"
+                raise UsageError(f"{name} does not start by itself, and nobody has triggered it", hint=hint)
+        return waiting.settled(names, ready=ready, up_to_date=up_to_date)
 
-        def chosen(state: State) -> list[Resource]:
-            return [r for r in state.spec.resources if (r.name in names if names else state.enabled(r.name))]
+    def ci(self, timeout: float | None = None) -> State:
+        """Wait until everything that starts by itself has come up once: commands done, servers and services ready.
 
-        def settled(state: State) -> bool:
-            found = chosen(state)
-            if any(_has_failed(state, r) for r in found):
-                return True
-            return all(settled_one(state, r) for r in found)
+        `timeout` (seconds, 0: never) stands above `ci_settings`. Raises CIFailed with the reasons as soon as something
+        has failed or the time is over; UsageError if there is nothing to judge.
+        """
+        return self.wait_for(self.passing(timeout))
 
-        def settled_one(state: State, resource: Resource) -> bool:
-            return status.is_ready(state, resource) and (not up_to_date or status.is_up_to_date(state, resource))
-
-        def late(state: State) -> list[str]:
-            return [_late(state, r) for r in chosen(state) if not settled_one(state, r)]
-
-        state = self._wait(settled, timeout, ", ".join(names) or "all resources", late=late)
-        reasons = [_reason(state, r) for r in chosen(state) if _has_failed(state, r)]
-        if reasons:
-            raise TiltError("\n".join(reasons), hint="%tilt logs NAME shows the whole log")
-        return state
+    def passing(self, timeout: float | None = None) -> Awaited:
+        """What `ci` waits for, as of now."""
+        self._catch_up()
+        if self.state.down:
+            raise UsageError("Everything was taken down", hint="%tilt up starts it again")
+        if not (self.state.load.good or self.state.load.wanted):
+            raise UsageError("There is no Tiltfile to judge", hint="write a %%tiltfile cell, or %tilt up")
+        since = self.clock()
+        return waiting.passed(lambda state: ci.verdict(state, since=since, now=self.clock(), timeout=timeout))
 
     def wait_taken_down(self, timeout: float = 60.0) -> None:
         """Wait until nothing that was deployed is left, after `down`."""
-        self._wait(lambda s: s.down and not s.leaving and not s.runs, timeout, "everything to be taken down")
+        self.wait_for(waiting.taken_down(), timeout)
 
     def explain(self, path: str) -> answers.WhatIf:
         """What a change of `path` would do; nothing is touched."""
@@ -286,7 +293,13 @@ class Session:
         """Wait until everything that was posted before is in the state."""
         mark = f"mark:{next(self._tickets)}"
         self.post(ev.CommandHandled(mark, "", self.clock()))
-        self._wait(lambda s: any(command == mark for command, _ in s.handled), None, "the controller")
+        self.wait_for(waiting.handled(mark))
+
+    def _catch_up(self) -> None:
+        """What was saved and asked for until now is in the state."""
+        self.start()
+        self._settle()
+        self.handled()
 
     def _check_active(self, name: str) -> None:
         self.resource(name)
@@ -295,27 +308,13 @@ class Session:
         if self.state.down:
             raise UsageError("Everything was taken down", hint="%tilt up starts it again")
 
-    def _wait(
-        self,
-        done: Callable[[State], bool],
-        timeout: float | None,
-        what: str,
-        *,
-        late: Callable[[State], list[str]] = lambda _: [],
-    ) -> State:
-        def over(state: State) -> bool:
-            return bool(state.crash) or done(state)
-
+    def wait_for(self, awaited: Awaited, timeout: float | None = None) -> State:
+        """Wait for something, for `timeout` seconds at most; raises TiltError if it does not end well."""
         try:
-            state = self.store.wait_for(over, timeout)
+            state = self.store.wait_for(awaited.over, timeout, timed=awaited.timed)
         except TimeoutError:
-            raise TiltError(
-                "\n".join([f"Waited {timeout:g} s for {what}", *late(self.state)]),
-                hint="%tilt status shows what is going on",
-            ) from None
-        if state.crash:
-            raise TiltError(f"The session stopped working; this is a bug in ipytilt:\n{state.crash}")
-        return state
+            raise awaited.late(self.state, timeout or 0.0) from None
+        return awaited.ended(state)
 
     def _over(self) -> TiltError:
         return TiltError("This session was stopped", hint="%reload_ext ipytilt starts a new one")
@@ -326,7 +325,12 @@ class Session:
         from ipytilt.tiltfile.host import DiskHost
         from ipytilt.tiltfile.load import load as evaluate
 
-        loaded = evaluate(load.sources, load.args, DiskHost(work.log), cancelled=lambda: work.cancelled)
+        loaded = evaluate(
+            load.sources,
+            load.args,
+            DiskHost(work.log, subcommand=self.config.subcommand),
+            cancelled=lambda: work.cancelled,
+        )
         self.logs.redact({secret.value: secret.label for secret in loaded.spec.secrets})
         return loaded.spec, loaded.reads
 
@@ -345,22 +349,3 @@ class Session:
         self.post(ev.WatchTroubled(watch, problem, self.clock()))
         if problem:
             self.logs.append(ALL, f"{watch}: {problem}", level="warning")
-
-
-def _has_failed(state: State, resource: Resource) -> bool:
-    if state.running(resource.name) or state.tracks[resource.name].retry_at:
-        return False
-    return "error" in (status.update_status(state, resource).word, status.runtime_status(state, resource).word)
-
-
-def _late(state: State, resource: Resource) -> str:
-    hold = state.holds.get(resource.name)
-    texts = (status.update_status(state, resource).text, status.runtime_status(state, resource).text)
-    return f"{resource.name}: {hold.text if hold else ', '.join(filter(None, texts)) or 'not started'}"
-
-
-def _reason(state: State, resource: Resource) -> str:
-    last = state.tracks[resource.name].last
-    if status.update_status(state, resource).word == "error" and last is not None:
-        return f"{resource.name}: {last.error}"
-    return f"{resource.name}: {status.runtime_status(state, resource).text}"

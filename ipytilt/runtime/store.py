@@ -16,7 +16,7 @@ from ipytilt.errors import TiltError
 
 S = TypeVar("S")
 
-_STEP_SECONDS = 0.2  # an interrupt is noticed between steps on platforms where a lock cannot be interrupted
+STEP_SECONDS = 0.2  # an interrupt is noticed between steps on platforms where a lock cannot be interrupted
 
 
 class Store(Generic[S]):
@@ -56,8 +56,10 @@ class Store(Generic[S]):
             self._wakes = (*self._wakes, subscription.wake)
         return subscription
 
-    def wait_for(self, predicate: Callable[[S], bool], timeout: float | None = None) -> S:
+    def wait_for(self, predicate: Callable[[S], bool], timeout: float | None = None, *, timed: bool = False) -> S:
         """Return the first snapshot seen that satisfies `predicate`; it may not be the first there was.
+
+        A `timed` predicate looks at a clock: it is asked a few times a second even if nothing is published.
 
         Raises TimeoutError after `timeout` seconds, TiltError when the store is closed first, and whatever `predicate`
         raises. On the main thread an interrupt ends the wait with KeyboardInterrupt.
@@ -67,9 +69,9 @@ class Store(Generic[S]):
             while True:
                 closed = self._closed  # read first: what was published before closing still counts
                 left = math.inf if deadline is None else deadline - time.monotonic()
-                snapshot = subscription.next(max(min(left, _STEP_SECONDS), 0))
-                if snapshot is not None and predicate(snapshot):
-                    return snapshot
+                snapshot = subscription.next(max(min(left, STEP_SECONDS), 0))
+                if (snapshot is not None or timed) and predicate(snapshot or self.current):
+                    return snapshot or self.current
                 if snapshot is None and closed:
                     raise TiltError("The session was stopped while something waited for it", hint="start it again")
                 if left <= 0:

@@ -127,14 +127,6 @@ def test_rows(row: Row) -> None:
     assert row.reason in (found.reasons[0] if found.reasons else "")
 
 
-def test_the_clock_is_looked_at_again_when_patience_ends() -> None:
-    world = probed()
-    wake_at = judged(world).wake_at
-    assert wake_at == world.now + 300
-    assert not verdict(world.state, since=START, now=wake_at - 0.1).over
-    assert verdict(world.state, since=START, now=wake_at).word == "failure"
-
-
 def test_all_that_failed_is_named_in_order() -> None:
     world = World(spec(local("b", parallel=True), local("a", parallel=True), local("c", parallel=True)))
     world.finish("b", failed("no b"))
@@ -152,7 +144,7 @@ def test_the_whole_has_a_time_limit_and_says_what_is_missing() -> None:
 
 def test_zero_turns_a_time_limit_off() -> None:
     world = World(with_ci(spec(local("slow")), timeout=0, readiness_timeout=0))
-    assert judged(world, after=1e6) == Verdict("open", judged(world).reasons, None)
+    assert judged(world, after=1e6) == Verdict("open", judged(world).reasons)
 
 
 def test_a_world_that_is_away_is_tried_again_and_then_given_up() -> None:
@@ -194,3 +186,13 @@ def judged_state(state: State) -> Verdict:
 def test_a_server_alone_has_no_update_to_wait_for() -> None:
     world = World(spec(local("srv", serve=True)))
     assert [target.name for target in targets(world.state, world.now)] == ["(Tiltfile)", "srv:serve"]
+
+
+def test_a_server_that_waits_its_turn_is_waited_for() -> None:
+    world = World(spec(local("slow"), local("srv", serve=True, resource_deps=("slow",))))
+    assert [str(target) for target in targets(world.state, world.now)][2].startswith("srv:serve: ")
+    world.finish("slow")
+    assert judged(world).word == "open"
+    world.finish("srv")
+    world.post(ev.ServerChanged("srv", world.track("srv").served, 42, None, "", world.now))
+    assert judged(world).word == "success"
