@@ -18,7 +18,7 @@ MAX_FUNCTION = 60
 # Lines of Python a folder of the package may have; "" is the top level. See KNOWN_FLAWS.md on how they came about.
 BUDGETS = {
     "": 2_000,
-    "core": 4_300,
+    "core": 4_500,
     "engines": 6_200,
     "runtime": 2_800,
     "starlark": 3_900,

@@ -19,7 +19,7 @@ def orders(state: State) -> frozenset[Order]:
     kept: list[Order] = [*_config_watch(state)]
     if state.down:
         return frozenset(kept)
-    enabled = tuple(r for r in state.spec.resources if state.enabled(r.name))
+    enabled = tuple(r for r in state.spec.resources if state.enabled(r.name) or state.tracks[r.name].off_at)
     kept += _image_watches(state, enabled)
     for resource in enabled:
         kept += _of_resource(state, resource)
@@ -54,8 +54,9 @@ def _of_resource(state: State, resource: Resource) -> list[Order]:
         if local.deps:
             ignores = (*local.ignores, *state.spec.watch_ignores, TEMP_FILES)
             kept.append(Watch(local_watch(resource.name), local.deps, ignores))
-        if local.serve is not None and track.served:
-            kept.append(Serve(resource, local.serve, track.served))
+    served = track.serving.target if track.serving is not None else None  # not what it is to be after its next update
+    if track.serving is not None and isinstance(served, Local) and served.serve is not None:
+        kept.append(Serve(track.serving, served.serve, track.served))
     live = set(live_images(state.spec, resource))
     for tracked in track.containers.values():
         kept += _of_container(resource.name, tracked, attach=tracked.image in live)

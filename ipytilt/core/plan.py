@@ -7,6 +7,7 @@ but its own; a refused one is not an exception but a full update whose cause say
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -33,6 +34,9 @@ from ipytilt.core.state import (
     watches_of,
 )
 from ipytilt.core.steps import Apply, BuildImage, Built, Delete, Step
+
+SETTLE_SECONDS = 0.2
+"""What was switched off stays up for so long, in case it is switched on again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +113,7 @@ def plan(state: State, now: float) -> Plan:
         cancel=_cancelled(state),
         holds=board.holds,
         idle=frozenset(state.wanting - names - set(state.leaving)),
-        wake_at=min((w.not_before for w in wanted if w.not_before > now), default=None),
+        wake_at=min((at for at in [board.wake_at, *(w.not_before for w in wanted)] if at and at > now), default=None),
     )
 
 
@@ -208,6 +212,7 @@ class _Board:
         self.updates: list[Update] = []
         self.holds: dict[str, Hold] = {}
         self.running: list[Run] = list(state.runs.values())
+        self.wake_at: float | None = None
 
     def start(self, update: Update) -> None:
         self.updates.append(update)
@@ -219,7 +224,11 @@ class _Board:
 
     def take_down(self) -> None:
         for name, resource in self.state.leaving.items():
-            if not self.busy(name):
+            track = self.state.tracks.get(name)
+            if track is not None and track.off_at and self.now < track.off_at + SETTLE_SECONDS:
+                self.wake_at = min(self.wake_at or math.inf, track.off_at + SETTLE_SECONDS)
+                self.holds[name] = Hold("taking-down", "is switched off and about to be taken down", (name,))
+            elif not self.busy(name):
                 cause = Cause(("Removed",))
                 self.start(Update(self.next_run, name, "down", self.state.seq, cause, ((Delete(resource),),)))
 

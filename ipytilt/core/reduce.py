@@ -2,7 +2,7 @@
 
 Runs on the controller thread only. An event about something unknown (a run that ended, a resource that left) changes
 nothing. Whatever an event may have given work to is added to `State.wanting`; the planner takes it from there. The
-loading of Tiltfiles is in `reduce_load`, the course of a run in `reduce_run`.
+loading of Tiltfiles is in `reduce_load`, the course of a run in `reduce_run`, switching in `reduce_switch`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from ipytilt.core.reduce_load import (
     source_removed,
 )
 from ipytilt.core.reduce_run import step_started, update_finished
+from ipytilt.core.reduce_switch import down_requested, enabled
 from ipytilt.core.spec import Resource
 from ipytilt.core.state import (
     CONFIG_WATCH,
@@ -62,9 +63,9 @@ def reduce(state: State, event: ev.Event) -> State:  # noqa: C901, PLR0912 - one
         case ev.CancelRequested():
             return _cancel_requested(state, event)
         case ev.Enabled():
-            return _enabled(state, event)
+            return enabled(state, event)
         case ev.DownRequested():
-            return _down_requested(state)
+            return down_requested(state)
         case ev.StepStarted():
             return step_started(state, event)
         case ev.UpdateFinished():
@@ -131,38 +132,6 @@ def _cancel_requested(state: State, event: ev.CancelRequested) -> State:
     if track is None:
         return state
     return with_track(state, replace(track, asked=None, retry_at=0.0, retry_cause=None))
-
-
-def _enabled(state: State, event: ev.Enabled) -> State:
-    for name in event.resources:
-        track = state.tracks.get(name)
-        resource = state.spec.resource(name)
-        if track is None or resource is None:
-            continue
-        was_on = state.enabled(name)
-        state = with_track(state, replace(track, switched=event.on))
-        if was_on and not event.on:
-            state = take_down(state, resource)
-        if event.on and not was_on:
-            state = with_track(state, Track(name, switched=True, history=track.history, done=state.seq))
-    return replace(state, revision=state.revision + 1)
-
-
-def take_down(state: State, resource: Resource) -> State:
-    """The resource is to have nothing deployed: its runs are cancelled, its track starts over."""
-    track = state.tracks[resource.name]
-    runs = {i: replace(r, cancelling=True) if r.resource == resource.name else r for i, r in state.runs.items()}
-    was_up = track.started and resource.kind != "local"
-    leaving = {**state.leaving, resource.name: resource} if was_up else state.leaving
-    over = Track(resource.name, switched=track.switched, history=track.history, done=state.seq)
-    state = replace(state, runs=runs, leaving=leaving, revision=state.revision + 1)
-    return with_track(state, over)
-
-
-def _down_requested(state: State) -> State:
-    for resource in state.spec.resources:
-        state = take_down(state, resource)
-    return replace(state, down=True)
 
 
 def _runtime_seen(state: State, event: ev.RuntimeSeen) -> State:

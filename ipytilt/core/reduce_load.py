@@ -7,10 +7,12 @@ next cell starts again from what is good.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ipytilt.core import events as ev
 from ipytilt.core.diff import Verdict, changed_images, compare
+from ipytilt.core.reduce_switch import switch_on, take_down
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import ImageTrack, State, Track, image_watch, local_watch
 
@@ -56,6 +58,7 @@ def load_started(state: State, event: ev.LoadStarted) -> State:
         stale=False,
         running=event.run,
         running_sources=load.wanted,
+        running_args=load.args,
         running_ticket=load.ticket,
     )
     return replace(state, load=load, next_run=max(state.next_run, event.run + 1))
@@ -96,12 +99,14 @@ def load_finished(state: State, event: ev.LoadFinished) -> State:
     good = load.running_sources
     if load.running_ticket > load.finished:  # somebody asked for it, so what was taken down comes up again
         state = replace(state, down=False)
-    state = replace(state, load=replace(done, good=good, changed=() if not done.stale else done.changed))
-    return _take_over(state, event.spec, changed, event.at)
+    chosen_anew = load.running_args != load.args_in_force  # other arguments choose, whatever the user switched before
+    done = replace(done, good=good, args_in_force=load.running_args, changed=() if not done.stale else done.changed)
+    return _take_over(replace(state, load=done), event.spec, changed, at=event.at, chosen_anew=chosen_anew)
 
 
-def _take_over(state: State, spec: Spec, changed: tuple[str, ...], at: float) -> State:
+def _take_over(state: State, spec: Spec, changed: tuple[str, ...], *, at: float, chosen_anew: bool) -> State:
     old = state.spec
+    was_on = {r.name: state.enabled(r.name) for r in old.resources}
     seq = state.seq + 1
     verdicts = compare(old, spec)
     leaving, runs = dict(state.leaving), dict(state.runs)
@@ -114,12 +119,12 @@ def _take_over(state: State, spec: Spec, changed: tuple[str, ...], at: float) ->
             runs = {i: replace(r, cancelling=True) if r.resource == name else r for i, r in runs.items()}
     for resource in _ordered(old, spec):
         tracks[resource.name] = _track(state, resource.name, verdicts[resource.name], changed, seq=seq, at=at)
-        if verdicts[resource.name] is not Verdict.REPLACED:
+        if verdicts[resource.name] is Verdict.ADDED:  # its first deploy replaces what is left of an earlier one
             leaving.pop(resource.name, None)
     stale = changed_images(old, spec)
     images = {r: state.images.get(r, ImageTrack()) if r not in stale else ImageTrack() for r in spec.images}
     watches = {*(image_watch(r) for r in spec.images), *(local_watch(r.name) for r in spec.resources)}
-    return replace(
+    after = replace(
         state,
         spec=replace(spec, resources=_ordered(old, spec)),
         seq=seq,
@@ -130,6 +135,22 @@ def _take_over(state: State, spec: Spec, changed: tuple[str, ...], at: float) ->
         changes={w: c for w, c in state.changes.items() if w in watches},
         wanting=frozenset(tracks),
     )
+    kept = [r for r in old.resources if verdicts[r.name] not in (Verdict.REMOVED, Verdict.REPLACED)]
+    return _switched(after, kept, was_on, chosen_anew=chosen_anew)
+
+
+def _switched(state: State, kept: list[Resource], was_on: Mapping[str, bool], *, chosen_anew: bool) -> State:
+    """What the Tiltfile no longer enables is taken down as it was deployed; what it enables now starts as if new."""
+    for before in kept:
+        track = state.tracks[before.name]
+        if chosen_anew and track.switched is not None:
+            state = replace(state, tracks={**state.tracks, track.name: replace(track, switched=None)})
+        is_on = state.enabled(before.name)
+        if was_on[before.name] and not is_on:
+            state = take_down(state, before)
+        elif is_on and not was_on[before.name]:
+            state = switch_on(state, before, switched=state.tracks[before.name].switched)
+    return state
 
 
 def _track(state: State, name: str, verdict: Verdict, changed: tuple[str, ...], *, seq: int, at: float) -> Track:

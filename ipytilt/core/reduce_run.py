@@ -13,6 +13,7 @@ from typing import Literal
 from ipytilt.core import events as ev
 from ipytilt.core.live import live_images
 from ipytilt.core.plan import Plan
+from ipytilt.core.reduce_switch import start_over
 from ipytilt.core.spec import ComposeBuild, Local, Resource
 from ipytilt.core.state import (
     HISTORY,
@@ -28,7 +29,7 @@ from ipytilt.core.state import (
     sources_of,
     watches_of,
 )
-from ipytilt.core.steps import Applied, Built
+from ipytilt.core.steps import Applied, Apply, Built
 
 RETRY_FIRST, RETRY_CAP = 1.0, 30.0
 """Seconds before the first retry after the world was away, doubling up to the cap."""
@@ -40,6 +41,9 @@ def update_started(state: State, run: Run) -> State:
     state = replace(state, runs={**state.runs, run.id: run}, next_run=max(state.next_run, run.id + 1))
     if run.lane == "down":
         leaving = {name: r for name, r in state.leaving.items() if name != run.resource}
+        if track is not None and track.off_at:  # it was only switched off; from here on there is no way back
+            track = start_over(state, track)
+            state = replace(state, tracks={**state.tracks, track.name: track}, revision=state.revision + 1)
         return replace(state, leaving=leaving)
     if track is None:
         return state
@@ -126,11 +130,17 @@ def _succeeded(state: State, track: Track, *, resource: Resource, run: Run, appl
         return replace(track, containers=_marked(track.containers, run.marks))
     track = replace(track, deployed=True, served=run.id, fresh=True)
     if isinstance(resource.target, Local):
+        track = replace(track, serving=_deployed(run))
         ready_at_once = resource.target.serve is None
         return replace(track, was_ready=track.was_ready or ready_at_once)
     containers = _containers_after(state, track, resource=resource, run=run, applied=applied)
     ready = any(c.container.running for c in containers.values())
     return replace(track, containers=containers, was_ready=track.was_ready or ready, runtime_since=run.started_at)
+
+
+def _deployed(run: Run) -> Resource | None:
+    step = run.branches[0][-1]
+    return step.resource if isinstance(step, Apply) else None
 
 
 def _containers_after(

@@ -151,7 +151,8 @@ class Track:
     `started`: an update was ever begun. `fresh`: what is deployed was deployed by this session. `served`: the run
     whose success the server runs for. `switched`: the user's own on/off, None to follow the Tiltfile. `broken`: why a
     live update left a container in doubt, so that a full one must follow. `retry_at`: when to try again after the
-    world was away (0: no retry).
+    world was away (0: no retry). `serving`: the resource as it was when that run deployed it. `off_at`: when the user
+    switched it off, while it is still up (0: no such thing).
     """
 
     name: str
@@ -165,6 +166,8 @@ class Track:
     switched: bool | None = None
     was_ready: bool = False
     served: int = 0
+    serving: Resource | None = None
+    off_at: float = 0.0
     retry_at: float = 0.0
     attempts: int = 0
     broken: str = ""
@@ -193,12 +196,15 @@ class ImageTrack:
 class Load:
     """The Tiltfile: what is in force (`good`), what is to be tried (`wanted`), and how the last try went.
 
-    `ticket` counts requests, `finished` is the newest one answered; a cell waits for its own.
+    `ticket` counts requests, `finished` is the newest one answered; a cell waits for its own. `args_in_force` are the
+    arguments of what is in force, `running_args` of what is being tried.
     """
 
     good: tuple[Source, ...] = ()
     wanted: tuple[Source, ...] = ()
     args: tuple[str, ...] = ()
+    args_in_force: tuple[str, ...] = ()
+    running_args: tuple[str, ...] = ()
     stale: bool = False
     changed: tuple[str, ...] = ()
     running: int | None = None

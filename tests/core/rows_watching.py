@@ -231,7 +231,7 @@ def _() -> None:
 @row(30, also=(f"{WATCHER}30_watches_share_kernel_watches_and_ignore_for_themselves",))
 def _() -> None:
     world = at_rest(service("r1", "img"), service("r2", "img"), images=[image("img")])
-    world.post(ev.Enabled(("r1",), on=False, at=world.now))
+    world.switch("r1", on=False)
     world.settle()
     assert "image:img" in watches(world)
     world.save("x")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core import rows_live, rows_mapping, rows_watching  # noqa: F401
+from tests.core import rows_live, rows_mapping, rows_reload, rows_scheduling, rows_watching  # noqa: F401
 from tests.core.rows import ROWS, Row
 
 

@@ -163,6 +163,12 @@ class World:
         self.tick()
         self.post(ev.Triggered(name, "Web Trigger", self.now))
 
+    def switch(self, name: str, *, on: bool) -> None:
+        """Somebody switches a resource on or off, and lets it rest."""
+        self.post(ev.Enabled((name,), on, self.now))
+        self.tick()
+        self.turn()
+
     def finish(self, resource: str, outcome: ev.Outcome | None = None) -> Update:
         """The running update of a resource ends: well, unless told otherwise."""
         self.tick()
