@@ -3,7 +3,7 @@ PYTHON ?= python3
 BOOTSTRAP := $(PYTHON) tools/bootstrap.py
 VENV := .venv/bin/python
 
-.PHONY: demo test bench lint format clean
+.PHONY: demo test bench storm lint format clean
 
 demo:  ## JupyterLab on the quickstart notebook; Ctrl-C ends it
 	@$(BOOTSTRAP)
@@ -18,6 +18,11 @@ bench:  ## the figures, each beside its floor
 	@$(BOOTSTRAP) dev test
 	-@$(VENV) -m tools.rig install
 	@exec $(VENV) -m benchmarks
+
+storm:  ## many thousand random operations on the files while containers die; at rest nothing may be missing
+	@$(BOOTSTRAP) dev test
+	-@$(VENV) -m tools.rig install
+	@exec $(VENV) -m tests.storm $(ARGS)
 
 lint:
 	@$(BOOTSTRAP) dev test

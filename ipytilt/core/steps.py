@@ -78,10 +78,14 @@ class Delete:
 
 @dataclass(frozen=True, slots=True)
 class Copy:
-    """One mapped path: a local file or directory that goes to an absolute container path."""
+    """One mapped path: a local file, link or directory (by itself) that goes to an absolute container path.
+
+    `root` is the source of the sync it is below: what is under a link in there belongs to the link's target.
+    """
 
     local: str
     container: str
+    root: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,12 +9,14 @@ symlinks; sockets, pipes and devices are left out. GNU format, because busybox c
 
 from __future__ import annotations
 
+import errno
 import os
 import posixpath
 import stat
 import tarfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import NamedTuple
 
 from ipytilt.core.paths import Matcher
@@ -25,6 +27,7 @@ from ipytilt.errors import Rejected
 _CHUNK = 256 * 1024
 _WHOLE_FILE_LIMIT = 5_000_000  # up to here a file is read at once, so that its size and content agree
 _IN_MEMORY_LIMIT = 64_000_000  # what one archive may hold of them
+_ANOTHER_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}  # EINVAL: readlink() of no link
 
 
 class Found(NamedTuple):
@@ -60,7 +63,18 @@ class Archive:
         self._free = in_memory
 
     def add(self, name: str, path: str, *, status: os.stat_result) -> None:
-        """Add a local file, link or directory as `/name`; skip anything else. Raises OSError if it cannot be read."""
+        """Add a local file, link or directory as `/name`; skip anything else.
+
+        Raises OSError if it cannot be read; FileNotFoundError also if it is something else by now.
+        """
+        try:
+            self._add(name, path, status)
+        except OSError as problem:
+            if problem.errno in _ANOTHER_KIND:
+                raise FileNotFoundError(problem.errno, problem.strerror, path) from problem
+            raise
+
+    def _add(self, name: str, path: str, status: os.stat_result) -> None:
         info = tarfile.TarInfo(name)
         info.mode, info.mtime = stat.S_IMODE(status.st_mode), int(status.st_mtime)
         content: bytes | None = b""
@@ -140,7 +154,7 @@ def walk(root: str, matcher: Matcher | None = None) -> Iterator[Found]:
             path = posixpath.join(directory, name)
             try:
                 found = Found(prefix + name, path, os.lstat(path))
-            except FileNotFoundError:
+            except (FileNotFoundError, NotADirectoryError):
                 continue
             if matcher is None or not matcher.ignores(path):
                 yield found
@@ -165,27 +179,66 @@ def context_archive(root: str, ignores: Iterable[Ignore], *, engine: str, extra:
     return archive
 
 
-def sync_archive(copies: Sequence[Copy], *, engine: str) -> tuple[Archive, tuple[str, ...]]:
-    """What a live update sends: the archive of what exists locally, and the container paths to remove before.
+class Placed(NamedTuple):
+    """The copies of a live update by what the disk says of each now, without duplicates.
 
-    Of several copies to one container path the last one counts. A directory stands for what is in it and has an entry
-    of its own only if it is empty: an entry would change mode and time of a directory that the container's user may
-    not own, and would put a directory in place of a link to one.
-
-    Raises Rejected naming a file that cannot be read, or if the container's root would have to be removed.
+    Attributes:
+        removals: container paths of which nothing is left; none of them below another.
+        directories: what has to be a directory itself, parents first.
+        files: files and links.
     """
-    archive = Archive(in_memory=_IN_MEMORY_LIMIT)
-    removals = []
-    for target, local in {_clean(copy.container): copy.local for copy in copies}.items():
+
+    removals: tuple[str, ...]
+    directories: tuple[Copy, ...]
+    files: tuple[Copy, ...]
+
+
+def placed(copies: Iterable[Copy], *, engine: str) -> Placed:
+    """Look at each local path; of several copies to one container path the last one counts.
+
+    What is below a link, or below what was a directory once, goes and comes with that: such a path leads elsewhere.
+
+    Raises Rejected if something cannot be looked at, or if the container's root would have to be removed.
+    """
+    removals: dict[str, None] = {}
+    directories: list[Copy] = []
+    files: list[Copy] = []
+    passable: dict[str, bool] = {}
+    for target, copy in sorted({_clean(copy.container): copy for copy in copies}.items()):
+        if not _is_in_place(copy, passable):
+            continue
         try:
             with readable(engine):
-                _add_tree(archive, target[1:], local)
+                mode = os.lstat(copy.local).st_mode
         except FileNotFoundError:
             if target == "/":
-                problem = f"{local} is gone, and as it is synced to {target}, all of the container would be removed"
+                problem = (
+                    f"{copy.local} is gone, and as it is synced to {target}, all of the container would be removed"
+                )
                 raise Rejected(problem, engine=engine, hint="sync to a directory of its own") from None
-            removals.append(target)
-    return archive, tuple(removals)
+            if not any(above in removals for above in _above(target)):
+                removals[target] = None
+            continue
+        (directories if stat.S_ISDIR(mode) else files).append(replace(copy, container=target))
+    return Placed(tuple(removals), tuple(directories), tuple(files))
+
+
+def sync_archive(copies: Sequence[Copy], *, engine: str) -> tuple[Archive, Placed]:
+    """What a live update sends: the archive of what exists locally, and what goes before.
+
+    A directory has an entry of its own only if it is empty: an entry would change mode and time of a directory that
+    the container's user may not own, and would put a directory in place of a link to one.
+
+    Raises Rejected as `placed`, and naming a file that cannot be read.
+    """
+    sorted_out = placed(copies, engine=engine)
+    archive = Archive(in_memory=_IN_MEMORY_LIMIT)
+    for copy in (*sorted_out.directories, *sorted_out.files):
+        with suppress(FileNotFoundError), readable(engine):
+            status = os.lstat(copy.local)
+            if copy.container != "/" and not (stat.S_ISDIR(status.st_mode) and _listed(copy.local)):
+                archive.add(copy.container[1:], copy.local, status=status)
+    return archive, sorted_out
 
 
 @contextmanager
@@ -195,23 +248,32 @@ def readable(engine: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
+    except NotADirectoryError as problem:
+        raise FileNotFoundError(problem.errno, problem.strerror, problem.filename) from problem
     except OSError as problem:
         message = f"cannot read {problem.filename}: {problem.strerror}"
         hint = "make it readable, or leave it out with an ignore rule"
         raise Rejected(message, engine=engine, hint=hint) from problem
 
 
-def _add_tree(archive: Archive, name: str, local: str) -> None:
-    status = os.lstat(local)
-    if not stat.S_ISDIR(status.st_mode):
-        archive.add(name, local, status=status)
-        return
-    if name and not _listed(local):
-        archive.add(name, local, status=status)
-    for found in walk(local):
-        if not found.is_directory or not _listed(found.path):
-            with suppress(FileNotFoundError):
-                archive.add(posixpath.join(name, found.name), found.path, status=found.status)
+def _is_in_place(copy: Copy, passable: dict[str, bool]) -> bool:
+    """Whether all between the copy's root and the copy are directories, or nothing at all."""
+    directory = posixpath.dirname(copy.local)
+    while copy.root and len(directory) > len(copy.root):
+        if directory not in passable:
+            try:
+                passable[directory] = stat.S_ISDIR(os.lstat(directory).st_mode)
+            except OSError:
+                passable[directory] = True
+        if not passable[directory]:
+            return False
+        directory = posixpath.dirname(directory)
+    return True
+
+
+def _above(path: str) -> Iterator[str]:
+    while (path := posixpath.dirname(path)) != "/":
+        yield path
 
 
 def _header(info: tarfile.TarInfo) -> bytes:

@@ -43,9 +43,14 @@ clear_way() {
     done
   done
 }
+make_way() {
+  for path; do
+    if [ -L "$path" ] || [ ! -d "$path" ]; then rm -f -- "$path" 2>&1 && mkdir -p -- "$path" 2>&1 || return; fi
+  done
+}
 run() { echo "$token began"; ( exec "$@" ) </dev/null 2>&1; }
 lacks=
-for tool in head tar cat rm; do command -v $tool >/dev/null 2>&1 || lacks="$lacks $tool"; done
+for tool in head tar cat rm mkdir; do command -v $tool >/dev/null 2>&1 || lacks="$lacks $tool"; done
 echo "$token hello $$ $(id -u 2>/dev/null || echo '?')$lacks"
 while IFS= read -r line; do
   case $line in "$token "*) eval "${line#"$token "}" ;; *) exit 1 ;; esac
@@ -116,7 +121,7 @@ class ExecSession:
     Attributes:
         pid: of the loop, inside the container.
         user: its user id there.
-        lacks: which of head, tar, cat, rm the image does not have; without the first three `put` cannot work.
+        lacks: which of head, tar, cat, rm, mkdir the image does not have; without the first three `put` cannot work.
     """
 
     def __init__(self, duplex: Duplex, *, timeout: float = 20.0) -> None:
@@ -145,7 +150,7 @@ class ExecSession:
         return self._code(output, timeout)
 
     def call(self, function: str, arguments: Sequence[str], *, output: Output, timeout: float | None) -> int:
-        """Call `drop` or `clear_way` (paths) or `run` (argv) in the loop; the exit code. Raises as `put`."""
+        """Call `drop`, `clear_way`, `make_way` (paths) or `run` (argv) in the loop; the exit code. Raises as `put`."""
         self._send([self._line(function, *arguments)])
         return self._code(output, timeout)
 

@@ -39,6 +39,7 @@ from ipytilt.core.steps import (
     Order,
 )
 from ipytilt.engines.base import ContainersSeen, EngineSeen, Log, Post, Stop, Work
+from ipytilt.engines.context import placed
 from ipytilt.engines.sandbox_container import SandboxContainer
 from ipytilt.engines.sandbox_files import Root, remove_tree
 from ipytilt.engines.sandbox_image import ImageBuilder, Recipe, TreeImage
@@ -250,20 +251,21 @@ class SandboxEngine:
         """See `Containers`. Each file is replaced at once: a reader sees the old or the new one."""
         container = self._container(where)
         doing = f"updating {where.name}"
-        mapped = {os.path.normpath(copy.container): copy.local for copy in copies}
-        for path in mapped:
-            self._check_visible(container, path, doing)
+        for copy in copies:
+            self._check_visible(container, os.path.normpath(copy.container), doing)
+        removals, directories, files = placed(copies, engine=ENGINE)
 
         def bring(root: Root) -> None:
-            missing = {path: local for path, local in mapped.items() if not os.path.lexists(local)}
-            for path, local in missing.items():
-                with _written(f"cannot remove {path} in {where.name}, as {local} is gone", doing):
+            for copy in directories:
+                with _written(f"cannot make {copy.container} in {where.name}", doing):
+                    root.put_directory(copy.local, copy.container, instead_of_link=copy.local != copy.root)
+            for path in removals:
+                with _written(f"cannot remove {path} in {where.name}", doing):
                     root.remove(path)
-            for path, local in mapped.items():
+            for copy in files:
                 work.check()
-                if path not in missing:
-                    with _written(f"cannot copy {local} to {path} in {where.name}", doing):
-                        root.put(local, path)
+                with _written(f"cannot copy {copy.local} to {copy.container} in {where.name}", doing):
+                    root.put(copy.local, copy.container)
 
         if not container.use_files(bring):
             raise Broke(f"container {where.name} is not running", engine=ENGINE, doing=doing)

@@ -178,6 +178,14 @@ class Root:
             else:
                 self._put_one(found.path, target, found.status, mode=mode)
 
+    def put_directory(self, local: str, path: str, *, instead_of_link: bool) -> None:
+        """See that `path` is a directory, made with the mode of `local`; a link there may be left to be followed.
+
+        Raises OSError as `put`.
+        """
+        with suppress(FileNotFoundError, NotADirectoryError):
+            self._put_directory(path, stat.S_IMODE(os.lstat(local).st_mode), instead_of_link=instead_of_link)
+
     def write(self, path: str, content: bytes, *, mode: int = 0o644) -> None:
         """Make a file with this content."""
         parent, name = posixpath.split(path)
@@ -215,7 +223,7 @@ class Root:
             elif stat.S_ISREG(status.st_mode):
                 _put_file(local, directory, name, mode=mode)
 
-    def _put_directory(self, path: str, mode: int) -> None:
+    def _put_directory(self, path: str, mode: int, *, instead_of_link: bool = False) -> None:
         parent, name = posixpath.split(path.rstrip("/"))
         if not name:
             return
@@ -223,8 +231,9 @@ class Root:
             try:
                 os.mkdir(name, 0o700, dir_fd=directory)
             except FileExistsError:
-                if not stat.S_ISREG(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode):
-                    return  # a directory, or a link that will be followed when something is put into it
+                found = os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode
+                if stat.S_ISDIR(found) or (stat.S_ISLNK(found) and not instead_of_link):
+                    return  # a link will be followed when something is put into it
                 os.unlink(name, dir_fd=directory)
                 os.mkdir(name, 0o700, dir_fd=directory)
             made = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)

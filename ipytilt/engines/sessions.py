@@ -15,7 +15,7 @@ from typing import Protocol
 from ipytilt.core.paths import is_below
 from ipytilt.core.steps import Container, Copy
 from ipytilt.engines.base import Log, Stop, Work
-from ipytilt.engines.context import Archive, sync_archive
+from ipytilt.engines.context import Archive, Placed, sync_archive
 from ipytilt.engines.exec_session import (
     COMMAND,
     RM_FAILED,
@@ -90,9 +90,9 @@ class Sessions:
 
     def sync(self, where: Container, copies: tuple[Copy, ...], work: Work) -> None:
         """As `Containers.sync`."""
-        archive, removals = sync_archive(copies, engine=self._transport.engine)
+        archive, sorted_out = sync_archive(copies, engine=self._transport.engine)
         with self._slot(where.id) as slot, slot.lock:
-            _Use(self._transport, slot, where, work).sync(archive, removals)
+            _Use(self._transport, slot, where, work).sync(archive, sorted_out)
         if archive.torn:
             work.log(f"changed while being copied, copying again: {', '.join(archive.torn)}", "debug")
             self.sync(where, tuple(copy for copy in copies if _is_torn(copy, archive)), work)
@@ -171,14 +171,18 @@ class _Use:
         self._where = where
         self._work = work
 
-    def sync(self, archive: Archive, removals: Sequence[str]) -> None:
-        session = self._session()
+    def sync(self, archive: Archive, sorted_out: Placed) -> None:
+        session, removals = self._session(), sorted_out.removals
         if session is None or session.lacks & _TOOLS:
             if removals:
                 self._remove(removals)
             if archive.names:
                 self._transport.unpack(self._where.id, archive)
             return
+        # The source of a sync may lead to a link in the image; below it links are ours.
+        made = [copy.container for copy in sorted_out.directories if copy.local != copy.root]
+        for batch in _batches(() if "mkdir" in session.lacks else made):  # tar would follow a link that stands there
+            self._call("make_way", batch)
         for batch in _batches(removals[_PATHS_PER_REQUEST:]):
             self._remove(batch)
         code, said = self._put(archive, removals[:_PATHS_PER_REQUEST])

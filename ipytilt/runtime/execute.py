@@ -194,10 +194,9 @@ class _Branch:
             case Delete():
                 self._engines.deployer(step.resource.kind).delete(step, work)
             case SyncFiles():
-                copies = tuple(copy for copy in step.copies if not _has_entries(copy.local))
-                self._announce(step.container.name, copies)
+                self._announce(step.container.name, tuple(c for c in step.copies if not _has_entries(c.local)))
                 with _in_container(self.result, step.container.id):
-                    containers.sync(step.container, copies, work)
+                    containers.sync(step.container, step.copies, work)
             case SyncAll():
                 return self._fill(step)
             case ExecIn():

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import secrets
+import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -140,6 +141,11 @@ class Workspace:
 
     def sync(self, where: Container, *pairs: tuple[Path, str]) -> None:
         copies = tuple(Copy(str(local), container) for local, container in pairs)
+        self.engine.sync(where, copies, self.work())
+
+    def mirror(self, where: Container, source: Path, *names: str) -> None:
+        """What a live update does about changed paths below the source of a sync to /app."""
+        copies = tuple(Copy(str(source / name), f"/app/{name}", str(source)) for name in names)
         self.engine.sync(where, copies, self.work())
 
     def sh(self, where: Container, script: str) -> tuple[int, list[str]]:
@@ -331,23 +337,62 @@ def check_files_are_copied_replaced_and_removed(at: Workspace) -> None:
     assert at.shown(where, "cat /app/one.txt; ls /app/new/deep") == "one"
 
 
-def check_directories_are_copied_and_removed_whole(at: Workspace) -> None:
+def check_directories_are_made_by_themselves_and_removed_whole(at: Workspace) -> None:
     where = at.running()
-    at.file("src/a/b/c.txt", "c")
+    file = at.file("src/a/b/c.txt", "c")
     (at.directory / "src/empty").mkdir()
-    at.sync(where, (at.directory / "src", "/app/tree"))
-    assert at.shown(where, "cd /app/tree && find . | sort") == ".\n./a\n./a/b\n./a/b/c.txt\n./empty"
+    at.sync(where, (at.directory / "src/a", "/app/tree/a"), (at.directory / "src/empty", "/app/tree/empty"))
+    assert at.shown(where, "cd /app/tree && find . | sort") == ".\n./a\n./empty"
+    at.sync(where, (file, "/app/tree/a/b/c.txt"))
     at.sync(where, (at.directory / "gone", "/app/tree"))
     assert at.sh(where, "test -e /app/tree")[0] == 1
 
 
+def check_a_directory_takes_the_place_of_a_link_to_another(at: Workspace) -> None:
+    where = at.running()
+    source = at.directory / "src"
+    at.file("src/other/kept", "kept")
+    (source / "thing").symlink_to("other")
+    at.mirror(where, source, "other", "other/kept", "thing")
+    assert at.shown(where, "cat /app/thing/kept") == "kept"
+    (source / "thing").unlink()
+    at.file("src/thing/new", "new")
+    at.mirror(where, source, "thing", "thing/gone", "thing/kept", "thing/new")
+    assert at.shown(where, "cd /app; ls thing other") == "other:\nkept\n\nthing:\nnew"
+
+
+def check_what_is_below_a_link_is_left_to_its_target(at: Workspace) -> None:
+    where = at.running()
+    source = at.directory / "src"
+    at.file("src/thing/one", "1")
+    at.file("src/other/two", "2")
+    at.mirror(where, source, "thing", "thing/one", "other", "other/two")
+    shutil.rmtree(source / "thing")
+    (source / "thing").symlink_to("other")
+    at.mirror(where, source, "thing", "thing/one")
+    assert at.shown(where, "cd /app; readlink thing; ls other") == "other\ntwo"
+    at.mirror(where, source, "thing/one", "thing/two")
+    assert at.shown(where, "cd /app; readlink thing; ls other") == "other\ntwo"
+
+
+def check_a_file_takes_the_place_of_a_directory_whose_files_are_gone(at: Workspace) -> None:
+    where = at.running()
+    source = at.directory / "src"
+    at.file("src/thing/one/two", "2")
+    at.mirror(where, source, "thing", "thing/one", "thing/one/two")
+    shutil.rmtree(source / "thing")
+    at.file("src/thing", "file")
+    at.mirror(where, source, "thing", "thing/one", "thing/one/two")
+    assert at.shown(where, "cat /app/thing") == "file"
+
+
 def check_a_file_takes_the_place_of_a_directory_and_back(at: Workspace) -> None:
     where = at.running()
-    tree, file = at.file("one/thing/inside", "in").parent, at.file("two/thing", "file")
-    at.sync(where, (tree, "/app/thing"))
+    inside, file = at.file("one/thing/inside", "in"), at.file("two/thing", "file")
+    at.sync(where, (inside, "/app/thing/inside"))
     at.sync(where, (file, "/app/thing"))
     assert at.shown(where, "cat /app/thing") == "file"
-    at.sync(where, (tree / "inside", "/app/thing/inside"))
+    at.sync(where, (inside, "/app/thing/inside"))
     assert at.shown(where, "cat /app/thing/inside") == "in"
 
 

@@ -11,10 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from ipytilt import processes
 from ipytilt.core.spec import Command, ComposeBuild, CustomBuild, DockerBuild, Ignore, Image, Origin
 from ipytilt.core.steps import Built
+from ipytilt.engines.base import Work
+from ipytilt.engines.docker import buildkit
 from ipytilt.engines.docker.buildkit import Progress, dockerignore
-from ipytilt.errors import Rejected
+from ipytilt.errors import Rejected, Unavailable
 from tests.engines.contract import CHECKS, Workspace, fails
 from tests.engines.docks import workspace
 
@@ -195,6 +198,26 @@ def test_progress_reads_documents_however_they_are_spread() -> None:
         ("ERROR IN: [internal] load build context", "error"),
     ]
     assert progress.error() == ("broken: no", 7)
+
+
+def test_a_build_whose_context_stops_coming_is_stuck() -> None:
+    progress = Progress(lambda text, level: None)
+    assert not progress.is_stuck(0)
+    loading = {"digest": "i", "name": "[internal] load build context", "started": "x"}
+    progress.line(json.dumps({"vertexes": [loading]}))
+    assert not progress.is_stuck(60)
+    assert progress.is_stuck(-1)
+    progress.line(json.dumps({"vertexes": [{**loading, "completed": "y"}]}))
+    assert not progress.is_stuck(-1)
+
+
+def test_a_stuck_build_is_ended_and_worth_another_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(buildkit, "_STUCK_SECONDS", 0.0)
+    monkeypatch.setattr(buildkit, "_LOOK_SECONDS", 0.01)
+    progress = Progress(lambda text, level: None)
+    progress.line(json.dumps({"vertexes": [{"digest": "i", "name": "[internal] load build context"}]}))
+    with pytest.raises(Unavailable, match="build context stopped"):
+        processes.run(["sleep", "600"], cancel=buildkit.Patience(Work(lambda *_: None), progress))
 
 
 # ---------------------------------------------------------------------------------------------- custom builds

@@ -70,8 +70,8 @@ def run(session: ExecSession, *argv: str, output: Callable[[bytes], None] = lamb
 
 
 def put(session: ExecSession, *pairs: tuple[Path, Path], output: Callable[[bytes], None] = lambda _: None) -> int:
-    archive, removals = sync_archive([Copy(str(local), str(target)) for local, target in pairs], engine="test")
-    return session.put(archive.size, archive, removals=removals, output=output, timeout=10)
+    archive, placed = sync_archive([Copy(str(local), str(target)) for local, target in pairs], engine="test")
+    return session.put(archive.size, archive, removals=placed.removals, output=output, timeout=10)
 
 
 def test_the_greeting_tells_what_is_there(session: ExecSession) -> None:
@@ -186,7 +186,7 @@ def test_no_shell_is_a_lost_session() -> None:
 
 
 def test_missing_tools_are_named(tmp_path: Path) -> None:
-    for tool in ("cat", "rm"):
+    for tool in ("cat", "rm", "mkdir"):
         found = shutil.which(tool)
         assert found
         (tmp_path / tool).symlink_to(found)

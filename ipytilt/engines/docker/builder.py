@@ -109,7 +109,8 @@ class DockerBuilder:
         with buildkit.build_command(
             build, text, ignores=step.image.context_ignores, tag=tag, labels=LABELS, local_bases=bool(step.bases)
         ) as command:
-            done = processes.run(command, env=environ, on_line=lambda _, line: progress.line(line), cancel=work)
+            patience = buildkit.Patience(work, progress)
+            done = processes.run(command, env=environ, on_line=lambda _, line: progress.line(line), cancel=patience)
         if done.exit_code:
             message, line = progress.error()
             with self._daemon.api() as api:  # it may have failed because the daemon went away

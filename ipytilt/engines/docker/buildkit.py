@@ -12,9 +12,11 @@ import os
 import posixpath
 import re
 import shutil
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -23,11 +25,17 @@ from typing import Any
 
 from ipytilt.core.paths import Matcher, is_below
 from ipytilt.core.spec import DockerBuild, Ignore
+from ipytilt.engines.base import Work
 from ipytilt.engines.context import readable, walk
+from ipytilt.engines.docker.client import ENGINE
+from ipytilt.errors import Unavailable
 from ipytilt.lines import Lines
 
 _LAST_LINES = 20
 _WORTH_TELLING_SECONDS = 1.0
+_STUCK_SECONDS = 20.0
+_LOOK_SECONDS = 1.0
+_CONTEXT = re.compile(r"\[.*internal\] load build context")
 _STEP = re.compile(r"\[(?!internal\b|auth\b)[^\]]*\] ")
 _NOT_LITERAL = frozenset("*?[]\\!#\n")
 # Without these the words that matter are left.
@@ -120,12 +128,13 @@ def _stage(context: str, ignores: Sequence[Ignore], *, target: str) -> None:
     os.mkdir(target)
     for found in walk(context, Matcher(ignores)) if context else ():
         place = os.path.join(target, found.name)
-        os.makedirs(place if found.is_directory else os.path.dirname(place), exist_ok=True)
-        if not found.is_directory:
-            try:
-                os.link(found.path, place, follow_symlinks=False)
-            except OSError:
-                shutil.copy2(found.path, place, follow_symlinks=False)
+        with suppress(FileNotFoundError, NotADirectoryError, FileExistsError):  # gone, or something else, since then
+            os.makedirs(place if found.is_directory else os.path.dirname(place), exist_ok=True)
+            if not found.is_directory:
+                try:
+                    os.link(found.path, place, follow_symlinks=False)
+                except OSError:
+                    shutil.copy2(found.path, place, follow_symlinks=False)
 
 
 def _write(path: str, text: str) -> None:
@@ -155,6 +164,8 @@ class Progress:
 
     def __init__(self, say: Say) -> None:
         self.failed_step = ""
+        self._loading: set[str] = set()
+        self._heard_at = time.monotonic()
         self._say = say
         self._vertices: dict[str, _Vertex] = {}
         self._failed: _Vertex | None = None
@@ -163,6 +174,7 @@ class Progress:
 
     def line(self, line: str) -> None:
         """Take a line: part of a JSON document, which may be spread over many, or plain text."""
+        self._heard_at = time.monotonic()
         if not self._document and not line.startswith("{"):
             self._plain.append(line)
             return
@@ -174,6 +186,10 @@ class Progress:
                 return
             self._document.clear()
             self._take(document)
+
+    def is_stuck(self, seconds: float) -> bool:
+        """Whether a context is being sent and nothing was heard for so long: files that change may stop it for ever."""
+        return bool(self._loading) and time.monotonic() - self._heard_at > seconds
 
     def error(self) -> tuple[str, int]:
         """Why the build failed, in few words and with the last output of the step; and its line, or 0."""
@@ -195,6 +211,8 @@ class Progress:
         if vertex is None:
             vertex = _Vertex(said["name"], Lines(partial(self._output, said["digest"])))
             self._vertices[said["digest"]] = vertex
+        if _CONTEXT.search(vertex.name):
+            (self._loading.discard if said.get("completed") else self._loading.add)(said["digest"])
         shown = _STEP.match(vertex.name) is not None
         if shown and not vertex.told and said.get("started"):
             vertex.told = True
@@ -211,6 +229,43 @@ class Progress:
     def _output(self, digest: str, line: str) -> None:
         self._vertices[digest].said.append(line)
         self._say(f"  {line}", "info")
+
+
+class Patience:
+    """A run's wish to end (`processes.Cancel`), which also comes true when the build is stuck."""
+
+    def __init__(self, work: Work, progress: Progress) -> None:
+        self._work = work
+        self._progress = progress
+        self._stuck = False
+
+    def check(self) -> None:
+        """Raise Cancelled, or Unavailable if the build was stuck: it is worth another try."""
+        self._work.check()
+        if self._stuck:
+            problem = f"sending the build context stopped for {_STUCK_SECONDS:g} s, perhaps because files in it changed"
+            raise Unavailable(problem, engine=ENGINE)
+
+    @contextmanager
+    def on_cancel(self, kill: Callable[[], None]) -> Iterator[None]:
+        """As that of `Work`; a thread of its own looks at the progress meanwhile."""
+        over = threading.Event()
+
+        def watch() -> None:
+            while not over.wait(_LOOK_SECONDS):
+                if self._progress.is_stuck(_STUCK_SECONDS):
+                    self._stuck = True
+                    kill()
+                    return
+
+        thread = threading.Thread(target=watch, name="ipytilt-build-patience", daemon=True)
+        with self._work.on_cancel(kill):
+            thread.start()
+            try:
+                yield
+            finally:
+                over.set()
+                thread.join()
 
 
 def line_number(said: str) -> int:

@@ -1,0 +1,83 @@
+"""`python -m tests.storm [OPERATIONS] [SEED]`: the long storm, on every engine there is, with its report.
+
+A round that loses something is made smaller and kept in `tests/storm/kept`, and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from tests.storm import storm as storms
+from tests.storm import weather
+from tests.storm.storm import Lost, Storm
+from tools.rig import docker
+
+PER_ROUND = 250
+
+
+def main(operations: int, seed: int, engines: tuple[str, ...]) -> int:
+    """Run it; 1 if something was lost."""
+    lost = 0
+    with ExitStack() as stack:
+        if "docker" in engines:
+            try:
+                os.environ.update(stack.enter_context(docker.in_use()))
+            except docker.NoDockerError as error:
+                print(f"docker: left out, {error}")
+                engines = tuple(engine for engine in engines if engine != "docker")
+        for engine in engines:
+            lost += run(engine, operations, seed)
+    return 1 if lost else 0
+
+
+def run(engine: str, operations: int, seed: int) -> int:
+    """The storm on one engine; how many rounds lost something."""
+    print(f"{engine}: {operations} operations from seed {seed}", flush=True)
+    began, lost, done = time.monotonic(), 0, 0
+    with tempfile.TemporaryDirectory(prefix="ipytilt-storm-") as folder:
+        storm = Storm(Path(folder), engine)
+        try:
+            storm.up()
+            while done < operations:
+                script = weather.script(seed + storm.tally.rounds, PER_ROUND, faults=True)
+                try:
+                    storm.round(script)
+                except Lost as error:
+                    lost += 1
+                    name = f"{engine}-{seed + storm.tally.rounds - 1}"
+                    print(f"{name}: LOST\n{error}", flush=True)
+                    _examine(script, engine, name)
+                done = sum(storm.tally.operations.values())
+        finally:
+            print(
+                f"{engine}: {storm.tally}; {lost} rounds lost something; {time.monotonic() - began:.0f} s", flush=True
+            )
+            storm.close()
+    return lost
+
+
+def _examine(script: weather.Script, engine: str, name: str) -> None:
+    if not storms.fails(script, engine):
+        print(f"{name}: did not fail again by itself; kept whole", flush=True)
+    else:
+        script = storms.smaller(script, engine)
+    print(f"{name}: kept as {storms.keep(script, name)}, {sum(map(len, script))} operations", flush=True)
+
+
+if __name__ == "__main__":
+    words = sys.argv[1:]
+    chosen = tuple(word for word in words if word in {"docker", "sandbox"}) or ("sandbox", "docker")
+    numbers = [int(word) for word in words if word.isdecimal()]
+    sys.exit(
+        main(
+            numbers[0] if numbers else 10_000,
+            numbers[1] if len(numbers) > 1 else random.randrange(10**6),  # noqa: S311 - it is printed
+            chosen,
+        )
+    )

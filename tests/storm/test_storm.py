@@ -1,0 +1,54 @@
+"""Short storms on every engine: at rest the container has what the folder has. The long one is `make storm`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.storm import storm as storms
+from tests.storm import weather
+from tests.storm.storm import Storm
+
+ENGINES = [
+    pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.compose]),
+    pytest.param("sandbox"),
+]
+pytestmark = [pytest.mark.timeout(300), pytest.mark.slow]
+
+
+@pytest.fixture(params=ENGINES)
+def storm(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Storm]:
+    """A project that is up."""
+    folder = tmp_path / f"storm{abs(hash(request.node.name)) % 10**8}"
+    folder.mkdir()
+    made = Storm(folder, request.param)
+    made.up()
+    yield made
+    made.close()
+
+
+def test_nothing_is_lost_in_a_storm(storm: Storm) -> None:
+    for seed in (1, 2, 3):
+        print(f"seed {seed}")  # noqa: T201 - what failed is to be known
+        storm.round(weather.script(seed, 150, faults=True))
+
+
+def test_nothing_is_lost_where_it_once_was(storm: Storm) -> None:
+    for name, script in storms.kept().items():
+        print(name)  # noqa: T201 - what failed is to be known
+        storm.round(script)
+
+
+def test_a_storm_can_fail(storm: Storm) -> None:
+    """What the others rely on: a difference is seen, whichever kind it is."""
+    (storm.tree / "file").write_text("one\n")
+    storm._rest()
+    storm.project.in_container("sh", "-c", "cd /app/src; echo two >file; chmod 600 file; mkdir -p extra; ln -s x link")
+    here, there = storms.local_tree(storm.tree), storm._container_tree()
+    found = storms.differences(here, there)
+    assert "still has extra" in found
+    assert "still has link" in found
+    assert "file is" in found
+    assert here["file"][1] != there["file"][1]
