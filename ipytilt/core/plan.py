@@ -223,14 +223,27 @@ class _Board:
         return any(r.resource == name and (not lanes or r.lane in lanes) for r in self.running)
 
     def take_down(self) -> None:
-        for name, resource in self.state.leaving.items():
-            track = self.state.tracks.get(name)
-            if track is not None and track.off_at and self.now < track.off_at + SETTLE_SECONDS:
-                self.wake_at = min(self.wake_at or math.inf, track.off_at + SETTLE_SECONDS)
-                self.holds[name] = Hold("taking-down", "is switched off and about to be taken down", (name,))
-            elif not self.busy(name):
-                cause = Cause(("Removed",))
-                self.start(Update(self.next_run, name, "down", self.state.seq, cause, ((Delete(resource),),)))
+        """Begin to take down what is leaving: dependants before what they depend on, in a circle all at once."""
+        leaving = self.state.leaving
+        going = [step.resource for r in self.running for b in r.branches for step in b if isinstance(step, Delete)]
+        needed = {dep for r in (*leaving.values(), *going) for dep in r.resource_deps}
+        ready = [name for name in leaving if not self._rests(name) and not self.busy(name)]
+        is_circle = not going and len(ready) == len(leaving) and needed >= set(ready)
+        for name in ready:
+            if name not in needed or is_circle:
+                steps = (Delete(leaving[name]),)
+                self.start(Update(self.next_run, name, "down", self.state.seq, Cause(("Removed",)), (steps,)))
+            else:
+                self.holds[name] = Hold("taking-down", "what depends on it is taken down first", (name,))
+
+    def _rests(self, name: str) -> bool:
+        """Switched off a moment ago: somebody may switch it on again."""
+        track = self.state.tracks.get(name)
+        if track is None or not track.off_at or self.now >= track.off_at + SETTLE_SECONDS:
+            return False
+        self.wake_at = min(self.wake_at or math.inf, track.off_at + SETTLE_SECONDS)
+        self.holds[name] = Hold("taking-down", "is switched off and about to be taken down", (name,))
+        return True
 
     def start_live(self, wanted: Iterable[Want]) -> None:
         for one in wanted:

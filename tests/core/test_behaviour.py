@@ -4,7 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core import rows_live, rows_mapping, rows_reload, rows_scheduling, rows_watching  # noqa: F401
+from tests.core import (  # noqa: F401
+    rows_deploy,
+    rows_live,
+    rows_local,
+    rows_mapping,
+    rows_reload,
+    rows_scheduling,
+    rows_watching,
+)
 from tests.core.rows import ROWS, Row
 
 
