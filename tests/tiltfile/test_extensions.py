@@ -9,6 +9,7 @@ import pytest
 
 from ipytilt.core.events import Source
 from ipytilt.core.spec import DockerBuild
+from ipytilt.tiltfile.builtins.extensions import Backoff
 from ipytilt.tiltfile.host import DiskHost
 from ipytilt.tiltfile.load import Loaded, LoadError, load
 from tests.tiltfile.cases_k8s import objects
@@ -166,11 +167,32 @@ def test_a_ref_is_checked_out_and_stays(remote: Remote, monkeypatch: pytest.Monk
     assert remote.load(", ref='v1'").log == ("1",)
 
 
-def test_a_failed_download_leaves_nothing_behind(remote: Remote) -> None:
+def test_a_failed_download_leaves_nothing_behind(remote: Remote, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = [0.0]
+    monkeypatch.setattr("ipytilt.tiltfile.builtins.extensions._downloads", Backoff(lambda: seconds[0]))
+    with pytest.raises(LoadError, match="loading extension repo default: download error") as caught:
+        remote.load(", ref='none'")
+    assert "after 5 s" in caught.value.hint
+    remote.git("-C", str(remote.folder), "tag", "none")
     with pytest.raises(LoadError, match="loading extension repo default: download error"):
         remote.load(", ref='none'")
-    remote.git("-C", str(remote.folder), "tag", "none")
+    seconds[0] = 5.0
     assert remote.load(", ref='none'").log == ("1",)
+
+
+def test_waiting_before_a_download_is_tried_again() -> None:
+    now = [0.0]
+    backoff = Backoff(lambda: now[0], first=5, longest=15)
+    assert (backoff.waiting("a"), backoff.seconds_left("a")) == ("", 0)
+    for seconds in (5, 10, 15, 15):
+        backoff.failed("a", "no network")
+        assert (backoff.waiting("a"), backoff.waiting("b")) == ("no network", "")
+        assert backoff.seconds_left("a") == seconds
+        now[0] += seconds
+        assert backoff.waiting("a") == ""
+    backoff.succeeded("a")
+    backoff.failed("a", "again")
+    assert backoff.seconds_left("a") == 5
 
 
 # ---------------------------------------------------------------------------------------------- restart_process
@@ -235,3 +257,58 @@ def test_a_repository_of_the_user_s_own_comes_first() -> None:
     files = {"/ext/restart_process/Tiltfile": "docker_build_with_restart = 'mine'"}
     text = f"{HERE}load('ext://restart_process', 'docker_build_with_restart')\nprint(docker_build_with_restart)"
     assert evaluate(text, files).log == ("mine",)
+
+
+PUBLIC = "v1alpha1.extension_repo('default', url='https://github.com/tilt-dev/tilt-extensions', ref='abc')\n"
+
+
+def test_what_we_bring_stands_for_the_public_repository_whatever_its_ref() -> None:
+    load_both = "load('ext://restart_process', 'docker_build_with_restart')\nload('ext://uibutton', 'cmd_button')\n"
+    unloaded = "v1alpha1.extension('uibutton', repo_name='default', repo_path='uibutton')\n"
+    for text in (PUBLIC + load_both, PUBLIC + unloaded, PUBLIC + unloaded + load_both):
+        assert evaluate(text).spec.resources == ()
+
+
+# ---------------------------------------------------------------------------------------------- uibutton
+
+BUTTON = (
+    "load('ext://uibutton', 'cmd_button', 'location', 'text_input', 'bool_input', 'choice_input', 'hidden_input')\n"
+    "local_resource('a', 'x')\n"
+)
+INPUTS = "[text_input('T', default='d'), bool_input('B', true_string='y'), choice_input('C', choices=['1', '2'])]"
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "cmd_button('b', 'a', ['echo', 'hi'])",
+        f"cmd_button(name='b', resource='a', argv=('echo',), text=None, icon_name='x', inputs={INPUTS})",
+        "cmd_button('b', argv=['x'], location=location.NAV, icon_svg=blob('<svg/>'), inputs=[hidden_input('H', 'v')])",
+        "cmd_button('b', argv=['x'], location='Other/place', requires_confirmation=True, disabled=True)",
+    ],
+)
+def test_buttons(call: str) -> None:
+    spec = evaluate(BUTTON + call).spec
+    assert [resource.name for resource in spec.resources] == ["a"]
+    assert [warning.split()[0] for warning in spec.warnings] == ["v1alpha1.ui_button", "v1alpha1.cmd"]
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [
+        ("cmd_button('b', argv=['x'])", "Must provide a resource name"),
+        ("cmd_button('b', 'a')", "argv cannot be empty"),
+        ("cmd_button('b', 'a', 'x')", "cmd_button: for parameter argv: value should be a List or Tuple of strings"),
+        ("cmd_button('b', 'a', ['x'], location='')", "location is required"),
+        ("cmd_button('b', 'a', ['x'], location='else')", "Unsupported location else"),
+        ("cmd_button('b', 'a', ['x'], icon_svg='no')", "spec.iconSVG: invalid <svg> element"),
+        ("cmd_button('b', 'a', ['x'], inputs=[text_input('T'), text_input('T')])", "duplicate input name"),
+        ("cmd_button('b', 'a', ['x'], inputs=['T'])", "expected dict, actual: string"),
+        ("cmd_button('b', 'a', ['x'])\ncmd_button('b', 'a', ['y'])", 'cmds "btn-b" already registered'),
+        ("cmd_button('b', 'a', ['x'], ico='y')", 'cmd_button: unexpected keyword argument "ico"'),
+    ],
+)
+def test_wrong_buttons(call: str, message: str) -> None:
+    with pytest.raises(LoadError) as caught:
+        evaluate(BUTTON + call)
+    assert message in caught.value.message

@@ -1,13 +1,16 @@
-"""Extensions: which Tiltfile `ext://name` means, and the one we bring ourselves.
+"""Extensions: which Tiltfile `ext://name` means, and those we bring ourselves.
 
 A repository is a folder of the user's (`file://`), or a git repository cloned below the user's data folder at first
-use and refreshed once in the life of this process; without a network the copy serves as it is. `restart_process` from
-Tilt's public repository is ours: it restarts the container's process in place, without a wrapper built into the image.
+use and refreshed once in the life of this process; without a network the copy serves as it is. Two from Tilt's public
+repository are ours: `restart_process`, which restarts the container's process in place, without a wrapper built into
+the image, and `uibutton` (see `buttons`).
 """
 
 from __future__ import annotations
 
+import math
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -16,6 +19,7 @@ from urllib.parse import urlsplit
 from ipytilt.processes import StartFailed
 from ipytilt.starlark import Builtin, List
 from ipytilt.tiltfile.builtin import Registered, registered
+from ipytilt.tiltfile.builtins import buttons
 from ipytilt.tiltfile.builtins.v1alpha1 import plural
 from ipytilt.tiltfile.draft import Draft, Wrong
 from ipytilt.tiltfile.evaluation import Eval
@@ -25,6 +29,8 @@ from ipytilt.tiltfile.vocabulary import one_or_many
 
 SCHEME = "ext://"
 PUBLIC = "https://github.com/tilt-dev/tilt-extensions"
+
+_BROUGHT = ("restart_process", "uibutton")
 
 _EXTENSIONS, _REPOSITORIES = plural("extension"), plural("extension_repo")
 _CLONE = (
@@ -36,6 +42,43 @@ _GIT_ENV = {"GIT_TERMINAL_PROMPT": "0", "GIT_HTTP_LOW_SPEED_LIMIT": "1000", "GIT
 _refreshed: set[str] = set()  # clones brought up to date by this process
 
 
+class Backoff:
+    """Which downloads failed lately: they are not tried again at once, each time after twice as long.
+
+    Used by one evaluation at a time. `clock` gives seconds.
+    """
+
+    def __init__(
+        self, clock: Callable[[], float] = time.monotonic, *, first: float = 5.0, longest: float = 300.0
+    ) -> None:
+        self._clock = clock
+        self._first = first
+        self._longest = longest
+        self._failed: dict[str, tuple[float, float, str]] = {}  # until when, how long that is, what went wrong
+
+    def waiting(self, what: str) -> str:
+        """Why it failed, while it is too early to try again; else ""."""
+        until, _seconds, problem = self._failed.get(what, (0.0, 0.0, ""))
+        return problem if self._clock() < until else ""
+
+    def seconds_left(self, what: str) -> int:
+        """For how long it is too early, rounded up."""
+        return math.ceil(max(self._failed[what][0] - self._clock(), 0)) if what in self._failed else 0
+
+    def failed(self, what: str, problem: str) -> None:
+        """It was tried and failed."""
+        _until, before, _problem = self._failed.get(what, (0.0, 0.0, ""))
+        seconds = min(2 * before or self._first, self._longest)
+        self._failed[what] = (self._clock() + seconds, seconds, problem)
+
+    def succeeded(self, what: str) -> None:
+        """It was tried and is there."""
+        self._failed.pop(what, None)
+
+
+_downloads = Backoff()
+
+
 def locate(ev: Eval, module: str) -> str:
     """The path of the Tiltfile that `ext://module` means; `Wrong` if there is none or it cannot be fetched."""
     repository, path = _place(ev.draft, module)
@@ -44,10 +87,13 @@ def locate(ev: Eval, module: str) -> str:
 
 
 def own(ev: Eval, module: str) -> Mapping[str, Any] | None:
-    """What the extension offers, if it is the one we bring ourselves."""
+    """What the extension offers, if it is one we bring ourselves."""
     repository, path = _place(ev.draft, module)
-    if path != "restart_process" or (_REPOSITORIES, repository) in ev.draft.api_objects:
+    if path not in _BROUGHT or not _is_public(ev.draft.api_objects.get((_REPOSITORIES, repository), {})):
         return None
+    ev.draft.loaded_extensions.add(_object_name(module))
+    if path == "uibutton":
+        return buttons.offered(ev)
     builders: dict[str, Callable[..., None]] = {
         "docker_build_with_restart": _docker_build_with_restart,
         "custom_build_with_restart": _custom_build_with_restart,
@@ -55,10 +101,14 @@ def own(ev: Eval, module: str) -> Mapping[str, Any] | None:
     return {name: _function(ev, name, builder) for name, builder in builders.items()}
 
 
+def _is_public(repository: Mapping[str, Any]) -> bool:
+    return str(repository.get("url", PUBLIC)).removesuffix("/").removesuffix(".git") == PUBLIC
+
+
 def unloaded(ev: Eval) -> Iterator[tuple[str, str, tuple[str, ...]]]:
-    """Name, Tiltfile and arguments of each registered extension that no code has loaded."""
+    """Name, Tiltfile and arguments of each registered extension that no code has loaded, but for those we bring."""
     for (kind, name), extension in ev.draft.api_objects.items():
-        if kind == _EXTENSIONS and name not in ev.draft.loaded_extensions:
+        if kind == _EXTENSIONS and name not in ev.draft.loaded_extensions and own(ev, name) is None:
             path = _tiltfile(ev, name, extension.get("repo_name", ""), extension.get("repo_path", ""))
             yield name, path, tuple(extension.get("args", ()))
 
@@ -103,16 +153,29 @@ def _folder(ev: Eval, repository: str, about: Mapping[str, Any]) -> str:
     place = re.sub(r"[^\w./@-]|\.\.", "_", f"{url.hostname}{url.path}".rstrip("/") + (f"@{ref}" if ref else ""))
     folder = join(_data_folder(ev), "extensions", place)
     if not ev.host.is_dir(folder):
-        problem = _git(ev, ("sh", "-c", _CLONE, "sh", url.geturl(), ref, folder))
-        if problem:
-            hint = f"check the network and the address {url.geturl()}, and that git is installed"
-            raise Wrong(f"loading extension repo {repository}: download error: {problem}", hint=hint)
+        _download(ev, repository, url.geturl(), ref=ref, folder=folder)
     elif not ref and folder not in _refreshed:
         problem = _git(ev, ("git", "-C", folder, "pull", "--quiet", "--ff-only"))
         if problem:
             ev.log(f"extension repo {repository}: could not be refreshed, using the copy in {folder}: {problem}")
     _refreshed.add(folder)
     return folder
+
+
+def _download(ev: Eval, repository: str, url: str, *, ref: str, folder: str) -> None:
+    problem = _downloads.waiting(folder)
+    if not problem:
+        problem = _git(ev, ("sh", "-c", _CLONE, "sh", url, ref, folder))
+        if problem:
+            _downloads.failed(folder, problem)
+        else:
+            _downloads.succeeded(folder)
+    if problem:
+        hint = (
+            f"check the network and the address {url}, and that git is installed; it is tried again when the Tiltfile "
+            f"is next evaluated after {_downloads.seconds_left(folder)} s"
+        )
+        raise Wrong(f"loading extension repo {repository}: download error: {problem}", hint=hint)
 
 
 def _git(ev: Eval, argv: tuple[str, ...]) -> str:
