@@ -6,11 +6,14 @@ with the first use, on the main thread.
 
 from __future__ import annotations
 
+import builtins
 import os
+import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.completer import CompletionContext, SimpleMatcherResult, context_matcher
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.display import display
@@ -19,12 +22,24 @@ from traitlets import Enum, Int, TraitError, Unicode, validate
 if TYPE_CHECKING:
     from ipytilt.cockpit import Cockpit
     from ipytilt.core.events import Source
+    from ipytilt.core.state import State
     from ipytilt.verbs import Answer
 
 ENGINE_VARIABLE = "IPYTILT_ENGINE"
 ENGINES = ("auto", "docker", "sandbox")
 SETTINGS = ("engine", "directory", "log_bytes")
 _COMPLETED = "%tilt"  # IPython also asks for "tilt" then
+_ASKED = re.compile(r"\?{0,2}([^\W\d][\w.]*)\?{0,2}")  # name? and ?name
+
+
+class _Silence(Sequence[Any]):
+    """No completions, which still keep other matchers from offering theirs."""
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: Any) -> Any:
+        raise IndexError(index)
 
 
 @magics_class
@@ -63,6 +78,49 @@ class IpyTilt(Magics):
 
         words = self._take_engine(verbs.split(line))
         return self._show(verbs.do, words)
+
+    @context_matcher(identifier="ipytilt", priority=100)  # type: ignore[untyped-decorator]
+    def match(self, context: CompletionContext) -> SimpleMatcherResult:
+        """What TAB offers inside a `%%tiltfile` cell, where nothing of Python's belongs."""
+        cell = context.full_text
+        offset = sum(len(line) + 1 for line in cell.split("\n")[: context.cursor_line]) + context.cursor_position
+        try:
+            from ipytilt import editing
+
+            found = editing.complete(cell, offset, self._state(), self._directory())
+        except Exception:  # noqa: BLE001 - a traceback would land in the cell that is being written
+            found = None
+        if found is None:
+            return {"completions": []}
+        offers: Any = found.offers or _Silence()
+        fragment = cell[found.start : offset]
+        return {"completions": offers, "matched_fragment": fragment, "ordered": True, "suppress": True}
+
+    def inspected(self, cell: str, offset: int) -> str:
+        """What Shift-Tab shows at this place of a `%%tiltfile` cell; "" leaves it to Python."""
+        try:
+            from ipytilt import editing
+
+            return editing.describe(cell, offset, self._state(), self._directory())
+        except Exception:  # noqa: BLE001 - as for match
+            return ""
+
+    def asked(self, lines: list[str]) -> list[str]:
+        """`docker_build?` as `%tilt help docker_build`, unless the name means something in Python."""
+        asked = _ASKED.fullmatch("".join(lines).strip())
+        if asked is None or "?" not in asked[0] or self._means_something(asked[1]):
+            return lines
+        from ipytilt import editing
+
+        return [f"%tilt help {asked[1]}\n"] if editing.is_documented(asked[1]) else lines
+
+    def _means_something(self, name: str) -> bool:
+        shell: Any = self.shell
+        first = name.partition(".")[0]
+        return first in shell.user_ns or hasattr(builtins, first) or shell.find_magic(name) is not None
+
+    def _state(self) -> State | None:
+        return self._cockpit.session.state if self._cockpit is not None else None
 
     def close(self) -> None:
         """End the session, as at the end of the kernel."""
@@ -181,6 +239,25 @@ def load(shell: InteractiveShell) -> None:
     shell.register_magics(magics)
     set_hook: Any = shell.set_hook
     set_hook("complete_command", complete, str_key=_COMPLETED)
+    completer: Any = shell.Completer
+    completer.custom_matchers.append(magics.match)
+    shell.input_transformers_cleanup.append(magics.asked)
+    kernel: Any = getattr(shell, "kernel", None)
+    if kernel is not None:
+        kernel.do_inspect = _inspecting(magics, kernel.do_inspect)
+
+
+def _inspecting(magics: IpyTilt, others: Callable[..., Any]) -> Callable[..., Any]:
+    """The kernel's answer to Shift-Tab, with ours in Tiltfile cells. IPython's own hooks are not told of the cell."""
+
+    def do_inspect(code: str, cursor_pos: int, detail_level: int = 0, omit_sections: Any = ()) -> Any:
+        text = magics.inspected(code, cursor_pos)
+        if not text:
+            return others(code, cursor_pos, detail_level, omit_sections)
+        return {"status": "ok", "found": True, "data": {"text/plain": text}, "metadata": {}}
+
+    do_inspect.ipytilt = others  # type: ignore[attr-defined]
+    return do_inspect
 
 
 def unload(shell: InteractiveShell) -> None:
@@ -191,9 +268,26 @@ def unload(shell: InteractiveShell) -> None:
     for magics in [c for c in shell.configurables if isinstance(c, IpyTilt)]:
         magics.close()
         shell.configurables.remove(magics)
+        _forget(shell, magics)
     completers = shell.strdispatchers.get("complete_command")
     if completers is not None:
         completers.strs.pop(_COMPLETED, None)
+
+
+def _forget(shell: Any, magics: IpyTilt) -> None:
+    """Take the hooks for editing back, as far as they are still there."""
+    for hooks, ours in (
+        (shell.Completer.custom_matchers, magics.match),
+        (shell.input_transformers_cleanup, magics.asked),
+    ):
+        if ours in hooks:
+            hooks.remove(ours)
+    kernel = getattr(shell, "kernel", None)
+    others = getattr(getattr(kernel, "do_inspect", None), "ipytilt", None)
+    if kernel is not None and others is not None:
+        del kernel.do_inspect
+        if kernel.do_inspect != others:  # somebody else had put theirs there
+            kernel.do_inspect = others
 
 
 def complete(shell: InteractiveShell, event: Any) -> list[str]:
@@ -207,6 +301,8 @@ def complete(shell: InteractiveShell, event: Any) -> list[str]:
         return list(verbs.VERBS)
     magics = next((c for c in shell.configurables if isinstance(c, IpyTilt)), None)
     verb = verbs.VERBS.get(words[1])
+    if words[1] == "help":
+        return [*verbs.VERBS, *verbs.documented()]
     if verb is None or not verb.takes_names or magics is None or magics._cockpit is None:  # noqa: SLF001 - completing must not start a session
         return []
     return [r.name for r in magics.cockpit.session.state.spec.resources]

@@ -12,6 +12,7 @@ import shlex
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import Any, Final, NoReturn, TypeAlias
 
 from ipytilt.core.events import Source
@@ -269,10 +270,28 @@ def _panel(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG0
     return Answer(panel=True)
 
 
-@verb("help", "Show this list.")
-def _help(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
-    width = max(map(len, VERBS))
-    return Answer("\n".join(f"%tilt {name:<{width}}  {each.summary}" for name, each in VERBS.items()))
+@verb("help", "Show this list, or what can be said of a verb or of a name in Tiltfiles.", arg("topic", nargs="?"))
+def _help(session: Session, words: argparse.Namespace) -> Answer:
+    if not words.topic:
+        width = max(map(len, VERBS))
+        return Answer("\n".join(f"%tilt {name:<{width}}  {each.summary}" for name, each in VERBS.items()))
+    if words.topic in VERBS:
+        return do(session, [words.topic, "--help"])
+    from ipytilt.tiltfile import manual
+
+    text = manual.text(words.topic)
+    if not text:
+        close = get_close_matches(words.topic, [*VERBS, *documented()], n=3)
+        hint = f"did you mean {', '.join(close)}?" if close else "%tilt help lists the verbs"
+        raise UsageError(f"There is no verb and no Tiltfile function {words.topic!r}", hint=hint)
+    return Answer(text)
+
+
+def documented() -> list[str]:
+    """Every name of the Tilt API and of the language, about which `help` has something to say."""
+    from ipytilt.tiltfile import manual
+
+    return [*manual.entries(), *sorted(manual.modules())]
 
 
 def _log_line(line: Line, *, prefix: bool) -> str:

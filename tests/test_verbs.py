@@ -83,7 +83,7 @@ def said(session: Session, line: str) -> str:
         ("status now", "unrecognized arguments: now"),
         ("engine docker", "unrecognized arguments: docker"),
         ("panel now", "unrecognized arguments: now"),
-        ("help me", "unrecognized arguments: me"),
+        ("help me", "There is no verb and no Tiltfile function 'me'"),
     ],
 )
 def test_wrong_words_say_what_is_wrong_and_what_to_try(session: Session, line: str, expected: str) -> None:

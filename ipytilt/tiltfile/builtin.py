@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 import pkgutil
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -58,11 +59,12 @@ class Registered:
         doc: its docstring.
     """
 
-    def __init__(self, name: str, function: Callable[..., Any], *, raw: bool) -> None:
+    def __init__(self, name: str, function: Callable[..., Any], *, raw: bool, shown: str = "...") -> None:
         self.name = name
         self.doc = inspect.getdoc(function) or ""
         self._function = function
         self._raw = raw
+        self._arguments = shown
 
     @cached_property
     def parameters(self) -> tuple[Parameter, ...]:
@@ -86,8 +88,13 @@ class Registered:
     def signature(self) -> str:
         """As documentation shows it: `read_file(paths, default=None)`."""
         if self._raw:
-            return f"{self.name}(...)"
-        return f"{self.name}({', '.join(_shown(parameter) for parameter in self.parameters)})"
+            return f"{self.name}({self._arguments})"
+        shown: list[str] = []
+        for parameter in self.parameters:
+            if parameter.keyword_only and "*" not in shown:
+                shown.append("*")
+            shown.append(_shown(parameter))
+        return f"{self.name}({', '.join(shown)})"
 
     @cached_property
     def _by_name(self) -> dict[str, Parameter]:
@@ -136,7 +143,10 @@ class Registered:
 
 
 def _shown(parameter: Parameter) -> str:
-    return parameter.name if parameter.required else f"{parameter.name}={parameter.default!r}"
+    if parameter.required:
+        return parameter.name
+    default = parameter.default
+    return f"{parameter.name}={'[]' if default == () else json.dumps(default) if default == '' else repr(default)}"
 
 
 def _wanted(cls: type, word: str) -> Callable[[Eval, Any], Any]:
@@ -175,11 +185,14 @@ _FUNCTIONS: dict[str, Registered] = {}
 _CONSTANTS: dict[str, Callable[[Eval], Any]] = {}
 
 
-def builtin(name: str, *, raw: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Register a function under its Tiltfile name. `raw`: it gets `(ev, args, kwargs)` unchecked."""
+def builtin(name: str, *, raw: bool = False, shown: str = "...") -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Register a function under its Tiltfile name.
+
+    `raw`: it gets `(ev, args, kwargs)` unchecked, and `shown` is what documentation puts between its brackets.
+    """
 
     def register(function: Callable[..., Any]) -> Callable[..., Any]:
-        _FUNCTIONS[name] = Registered(name, function, raw=raw)
+        _FUNCTIONS[name] = Registered(name, function, raw=raw, shown=shown)
         return function
 
     return register
@@ -202,6 +215,12 @@ def registered() -> Mapping[str, Registered]:
     for module in pkgutil.iter_modules(package.__path__, package.__name__ + "."):
         importlib.import_module(module.name)
     return dict(sorted(_FUNCTIONS.items()))
+
+
+def constants() -> Mapping[str, str]:
+    """Every value that is no function, by name: what it is."""
+    registered()
+    return {name: inspect.getdoc(value) or "" for name, value in sorted(_CONSTANTS.items())}
 
 
 class Module(Value):

@@ -120,8 +120,19 @@ class Kernel:
 
     def complete(self, code: str) -> list[str]:
         """What TAB offers at the end of the code."""
-        reply = self.client.complete(code, reply=True, timeout=PATIENCE)
-        return [str(match) for match in reply["content"]["matches"]]
+        return [str(match) for match in self.completion(code)["matches"]]
+
+    def completion(self, code: str, at: int | None = None) -> dict[str, Any]:
+        """The whole reply to TAB, at the end of the code or at an offset."""
+        reply = self.client.complete(code, at, reply=True, timeout=PATIENCE)
+        content: dict[str, Any] = reply["content"]
+        return content
+
+    def inspect(self, code: str, at: int | None = None) -> str:
+        """What Shift-Tab shows as plain text, "" if nothing was found."""
+        content = self.client.inspect(code, at, reply=True, timeout=PATIENCE)["content"]
+        assert content["status"] == "ok", content
+        return str(content["data"]["text/plain"]) if content["found"] else ""
 
     def interrupt(self) -> None:
         """As the stop button."""

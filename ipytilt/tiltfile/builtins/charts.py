@@ -28,10 +28,11 @@ def helm(
     kube_version: str = "",
     skip_crds: bool = False,
 ) -> Blob:
-    """The YAML a Helm chart renders to, without its tests.
+    """The YAML a Helm chart renders to, without its tests, as a Blob for `k8s_yaml`. Needs the program helm 3 or 4.
 
-    `paths` is the chart's folder, `values` are value files, `set` are `key=value` settings. With `namespace`, every
-    object that names none gets it.
+    `paths` is the chart's folder, `values` are value files, `set` are "key=value" settings, `name` is the release
+    (default: "chart"). With `namespace`, every object that names none gets it. `skip_crds` leaves custom resource
+    definitions out. A change in the chart or in a value file evaluates the Tiltfile again.
     """
     if not ev.host.exists(paths):
         raise Wrong(f'Could not read Helm chart directory "{paths}": does not exist')
@@ -60,7 +61,7 @@ def _helm_version(ev: Eval) -> tuple[int, int]:
     except StartFailed as error:
         hint = "install Helm 3 or 4: https://helm.sh/docs/intro/install/"
         raise Wrong(f"Unable to find Helm installation. {error.message}", hint=hint) from None
-    match = re.match(r"v?(\d+)\.(\d+)\.", ran.stdout.removeprefix("Client: "))
+    match = re.search(r"(?m)^v?(\d+)\.(\d+)\.", ran.stdout)  # warnings may stand before it
     if not match or int(match[1]) not in (3, 4):
         raise Wrong(f'could not parse Helm version from string "{ran.stdout.strip()}": v3 or v4 is needed')
     return int(match[1]), int(match[2])
@@ -108,9 +109,10 @@ _KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 
 @builtin("kustomize")
 def kustomize(ev: Eval, paths: Path, kustomize_bin: MaybePath = None, flags: StrList = ()) -> Blob:
-    """The YAML a kustomization renders to, by `kustomize build` or else `kubectl kustomize`.
+    """The YAML a kustomization renders to, as a Blob for `k8s_yaml`: by `kustomize build` or else `kubectl kustomize`.
 
-    `kustomize_bin` is the path of the program, `flags` are passed to it.
+    `paths` is its folder, `kustomize_bin` the path of the program, `flags` are passed to it. A change of any file the
+    kustomization names evaluates the Tiltfile again.
     """
     for path in dict.fromkeys(_kustomized(ev, paths, set())):
         ev.host.record(path)
@@ -136,6 +138,8 @@ def _kustomized(ev: Eval, folder: str, seen: set[str]) -> Iterator[str]:
     if not own:
         names = ", ".join(f"'{name}'" for name in _KUSTOMIZATIONS)
         raise Wrong(f"unable to find one of {names} in directory '{folder}'")
+    if len(own) > 1:
+        raise Wrong(f"Found multiple kustomization files under: {folder}")
     if folder in seen:
         return
     seen.add(folder)

@@ -39,10 +39,12 @@ def docker_compose(
     profiles: Strs = (),
     wait: MaybeBool = False,
 ) -> None:
-    """Make a resource of each service of a Compose project.
+    """Make a resource of each service of a Compose project, waiting for what it depends on.
 
     `configPaths` is one or many Compose files (or Blobs holding YAML), later ones on top of earlier ones. A second call
-    for the same project adds its files to it. `profiles` defaults to those in `COMPOSE_PROFILES`.
+    for the same project adds its files to it. `project_name` defaults to the name of the first file's folder,
+    `profiles` to those in `COMPOSE_PROFILES`; `env_file` takes the place of `.env`. With `wait`, a service counts as up
+    only when it is healthy. An image that `docker_build` declares takes the place of the service's own.
     """
     items = one_or_many(configPaths)
     if not items:
@@ -115,7 +117,9 @@ def dc_resource(
     """Say more about a service that `docker_compose` made a resource of; may be called again to add to it.
 
     `new_name` renames the resource from here on. `image` is the image it is matched by, if not the one in the Compose
-    file. `infer_links=False` leaves out the links to published ports.
+    file. `resource_deps`, `links` and `labels` add up over calls, of the rest the last one counts. `infer_links=False`
+    leaves out the links to published ports, `auto_init=False` does not start it by itself. `project_name` tells
+    services of one name apart.
     """
     if not name:
         raise Wrong("dc_resource: `name` must not be empty")

@@ -29,16 +29,19 @@ class Setting:
 
 @constant("config.tilt_subcommand")
 def _subcommand(ev: Eval) -> str:
+    """What was asked for on the command line: "up", "down", "ci", ..."""
     return ev.host.subcommand
 
 
 @constant("config.main_path")
 def _main_path(ev: Eval) -> str:
+    """The path of the root Tiltfile, also in files it loads; for a cell, where it would stand."""
     return ev.main
 
 
 @constant("config.main_dir")
 def _main_dir(ev: Eval) -> str:
+    """The folder of the root Tiltfile, also in files it loads."""
     return dirname(ev.main)
 
 
@@ -74,7 +77,11 @@ for _kind, _what in (
 
 @builtin("config.set_enabled_resources")
 def set_enabled_resources(ev: Eval, resources: Seq) -> None:
-    """Run only these resources and what they depend on; an empty list means all."""
+    """Run only these resources and what they depend on; an empty list means all.
+
+    The others stay in the list, switched off, until somebody enables them. Without this call and `config.parse`, the
+    Tiltfile's arguments are the names of the resources to run.
+    """
     ev.draft.config.selected = resources or None
 
 
@@ -86,7 +93,12 @@ def clear_enabled_resources(ev: Eval) -> None:
 
 @builtin("config.parse")
 def parse(ev: Eval) -> Any:
-    """The settings that were given, from `tilt_config.json` and from the arguments, which win."""
+    """The settings that were given, as a dict: from `tilt_config.json` beside the Tiltfile and from the arguments.
+
+    Arguments win, setting by setting; what was not given is not in the dict, so ask with `.get(name, default)`. They
+    are what stands after `--` (`%%tiltfile -- --name value`, `%tilt args -- ...`). A change of the file evaluates anew.
+    Define the settings before.
+    """
     config = ev.draft.config
     if config.parsed_in not in (None, ev.dir):
         raise Wrong(

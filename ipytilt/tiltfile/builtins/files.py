@@ -50,20 +50,26 @@ def _content(ev: Eval, path: str, default: Any) -> Any:
 
 @builtin("read_file")
 def read_file(ev: Eval, paths: Path, default: StringOrNone = None) -> Blob:
-    """The content of a file; `default` if it does not exist. A change of it reloads the Tiltfile."""
+    """The content of a file as a Blob; `default` if it does not exist, else that is an error.
+
+    A change of the file evaluates the Tiltfile again. `str(...)` makes the Blob a string.
+    """
     content = _content(ev, paths, UNSET if default is None else default)
     return Blob(content[0] if isinstance(content, tuple) else content, f"file: {paths}")
 
 
 @builtin("watch_file")
 def watch_file(ev: Eval, paths: Path) -> None:
-    """Reload the Tiltfile when this file, or anything below this folder, changes."""
+    """Evaluate the Tiltfile again when this file, or anything below this folder, changes."""
     ev.host.record(paths)
 
 
 @builtin("listdir")
 def listdir(ev: Eval, dir: Path, recursive: bool = False) -> list[str]:
-    """Absolute paths of the files in a folder; with `recursive` also of those below, which then are watched."""
+    """Absolute paths of the files in a folder, sorted; a folder that does not exist has none.
+
+    With `recursive` also of those below, and then a change anywhere in it evaluates the Tiltfile again.
+    """
     if recursive:
         ev.host.record(dir)
     try:
@@ -74,7 +80,7 @@ def listdir(ev: Eval, dir: Path, recursive: bool = False) -> list[str]:
 
 @builtin("blob")
 def blob(ev: Eval, input: str) -> Blob:
-    """A string as a Blob: text where otherwise a path would be meant."""
+    """A string as a Blob: text where otherwise a path would be meant, as in `k8s_yaml(blob("..."))`."""
     del ev
     return Blob(input, "Tiltfile blob() call")
 
@@ -92,14 +98,14 @@ def local_git_repo(ev: Eval, paths: StringPath) -> GitRepo:
 
 @builtin("read_json")
 def read_json(ev: Eval, paths: Path, default: Any = UNSET) -> Any:
-    """A JSON file as a value; `default` if it does not exist."""
+    """A JSON file as a value; `default` if it does not exist. A change of the file evaluates the Tiltfile again."""
     content = _content(ev, paths, default)
     return content[0] if isinstance(content, tuple) else _from_json(content, paths)
 
 
 @builtin("decode_json")
 def decode_json(ev: Eval, json: Text) -> Any:
-    """A JSON text as a value."""
+    """A JSON text as a value. Numbers with a point become floats, others ints."""
     del ev
     return _from_json(json, "")
 
@@ -135,7 +141,7 @@ def _from_json(text: str, path: str) -> Any:
 
 @builtin("encode_json")
 def encode_json(ev: Eval, obj: Any) -> str:
-    """A value as JSON: keys sorted, indented by two blanks."""
+    """A value of dicts, lists, strings, numbers, booleans and None as JSON: keys sorted, indented by two blanks."""
     del ev
     try:
         encoded = json.dumps(_encodable(obj), indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
@@ -182,7 +188,10 @@ def _single(found: list[Any], place: str) -> Any:
 
 @builtin("read_yaml")
 def read_yaml(ev: Eval, paths: StringPath, default: Any = UNSET) -> Any:
-    """A YAML file with one document as a value; `default` if it does not exist."""
+    """A YAML file with one document as a value; `default` if it does not exist.
+
+    A change of the file evaluates the Tiltfile again. For several documents use `read_yaml_stream`.
+    """
     content = _content(ev, paths, default)
     if isinstance(content, tuple):
         return content[0]
@@ -192,7 +201,10 @@ def read_yaml(ev: Eval, paths: StringPath, default: Any = UNSET) -> Any:
 
 @builtin("read_yaml_stream")
 def read_yaml_stream(ev: Eval, paths: StringPath, default: Annotated[Any, Kind("list", _list)] = UNSET) -> Any:
-    """A YAML file as a list of its documents, empty ones left out; `default` if it does not exist."""
+    """A YAML file as a list of its documents, empty ones left out; `default` if it does not exist.
+
+    A change of the file evaluates the Tiltfile again.
+    """
     content = _content(ev, paths, default)
     if isinstance(content, tuple):
         return content[0]
@@ -201,7 +213,7 @@ def read_yaml_stream(ev: Eval, paths: StringPath, default: Annotated[Any, Kind("
 
 @builtin("decode_yaml")
 def decode_yaml(ev: Eval, yaml: Text) -> Any:
-    """A YAML text with one document as a value."""
+    """A YAML text with one document as a value, None if it is empty. Read as Kubernetes does: `yes` is True."""
     del ev
     return _single(_from_yaml(yaml, ""), "")
 
@@ -215,14 +227,14 @@ def decode_yaml_stream(ev: Eval, yaml: Text) -> Any:
 
 @builtin("encode_yaml")
 def encode_yaml(ev: Eval, obj: Any) -> Blob:
-    """A value as YAML."""
+    """A value of dicts, lists, strings, numbers, booleans and None as YAML in a Blob: keys sorted."""
     del ev
     return Blob(dump(_encodable(obj)), "encode_yaml")
 
 
 @builtin("encode_yaml_stream")
 def encode_yaml_stream(ev: Eval, objs: Annotated[Any, Kind("seq", lambda _ev, value: _items(value))]) -> Blob:
-    """A sequence of values as the documents of one YAML text."""
+    """A list of values as the documents of one YAML text, in a Blob."""
     del ev
     return Blob("---\n".join(dump(_encodable(item)) for item in objs), "encode_yaml_stream")
 

@@ -69,9 +69,11 @@ def docker_build(
 ) -> None:
     """Build an image from a Dockerfile whenever a file of its context changes and a resource uses it.
 
-    `dockerfile` defaults to `<context>/Dockerfile`; `dockerfile_contents` gives the text itself. `ignore` and `only`
-    narrow the context. `live_update` lists the steps that update a running container instead of building anew.
-    `entrypoint` and `container_args` replace the command of deployed containers. The rest are options of docker build.
+    `ref` is the name services and workloads use for it. `dockerfile` defaults to `<context>/Dockerfile`;
+    `dockerfile_contents` is its text. `ignore` (patterns) and `only` (paths) narrow the context, on top of
+    .dockerignore. `live_update` lists the steps that update a running container instead of building anew. `entrypoint`
+    and `container_args` replace the command of deployed containers, `match_in_env_vars` also replaces the name in their
+    environment (Kubernetes only). The rest are options of docker build; `cache` is obsolete and has no effect.
     """
     if cache is not UNSET:
         ev.warn("docker_build(cache=...) is obsolete, and currently a no-op.")
@@ -152,11 +154,14 @@ def custom_build(
     env: CommandEnv = (),
     dir: MaybePath = None,
 ) -> CustomBuildValue:
-    """Build an image with a command of your own whenever one of `deps` changes.
+    """Build an image with a `command` of your own whenever one of `deps` changes.
 
-    The command finds in `EXPECTED_REF` the reference it must produce, unless `tag` names it or the command writes it
-    to the file `outputs_image_ref_to`. `image_deps` are images to be built before. The command `:` with `live_update`
-    makes an image that is never built, only synced into. `command_bat` is for Windows.
+    The command finds in `EXPECTED_REF` the reference it must produce, unless `tag` names it or the command writes it to
+    the file `outputs_image_ref_to`. It runs in `dir` with `env`. `image_deps` are images to be built before, found in
+    `TILT_IMAGE_0` and so on. `skips_local_docker` does not look for the image in the local store, `disable_push` means
+    the command pushes it itself. The command `:` with `live_update` makes an image that is never built, only synced
+    into. `ignore`, `entrypoint`, `container_args` and `match_in_env_vars` are as in `docker_build`. `command_bat` is
+    for Windows.
     """
     del command_bat, command_bat_val
     if not command:
@@ -193,9 +198,9 @@ _HOST = re.compile(r"(localhost|[^/]*[.:][^/]*)(/[a-z0-9._/-]+)?")
 
 @builtin("default_registry")
 def default_registry(ev: Eval, host: str, host_from_cluster: str = "", single_name: str = "") -> None:
-    """Push every built image to this registry, under `host/` and its own name (or all under `host/single_name`).
+    """Push every built image to this registry, under `host/` and its own name (or `host/single_name`); once.
 
-    `host_from_cluster` is what the cluster calls the registry, if that differs.
+    `host_from_cluster` is what the cluster calls the registry, if that differs. Not for Compose projects.
     """
     if ev.draft.registry:
         raise Wrong("default registry already defined")

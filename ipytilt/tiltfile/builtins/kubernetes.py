@@ -18,6 +18,7 @@ from ipytilt.tiltfile.builtins.kube_words import (
     MaybeImageFields,
     NameRegex,
     NamespaceRegex,
+    PathTexts,
     PodSelectors,
     VersionRegex,
     forwards,
@@ -76,8 +77,9 @@ def _documents(ev: Eval, yaml: Any, *, needed: bool) -> Iterator[dict[str, Any]]
 def k8s_yaml(ev: Eval, yaml: Any, allow_duplicates: bool = False) -> None:
     """Deploy the Kubernetes objects in YAML: one or many paths, or Blobs that hold the text itself.
 
-    Each workload becomes a resource, with the services that lead to it. The same object twice is an error unless
-    `allow_duplicates`.
+    Each workload becomes a resource, with the services that lead to it; what belongs to none is deployed by the
+    resource `uncategorized`. Images that are built here take the place of those the workloads name. The same object
+    twice is an error unless `allow_duplicates`. A change of a file evaluates the Tiltfile again.
     """
     registered = ev.draft.kube.objects
     known = {item.identity: item for item in registered}
@@ -104,10 +106,10 @@ def filter_yaml(
     kind: KindRegex = None,
     api_version: VersionRegex = None,
 ) -> tuple[Blob, Blob]:
-    """Split Kubernetes YAML in two: the objects that match, and the rest.
+    """Split Kubernetes YAML in two Blobs: the objects that match, and the rest.
 
-    `name`, `namespace`, `kind` and `api_version` are regular expressions found anywhere, whatever the case; `labels`
-    must be among the object's.
+    `yaml` is as for `k8s_yaml`. `name`, `namespace`, `kind` and `api_version` are regular expressions found anywhere,
+    whatever the case ("^web$" for the whole); `labels` must be among the object's.
     """
     selector = Selector(api_version, kind, name, namespace)
     matching: list[dict[str, Any]] = []
@@ -161,8 +163,12 @@ def k8s_resource(
 ) -> None:
     """Say more about a Kubernetes resource, or make one of `objects`; may be called again to add to it.
 
-    `workload` names the resource, `new_name` renames it. `objects` are `name`, `name:kind` or `name:kind:namespace`.
-    `port_forwards` are ports, "local:container", "host:local:container" or `port_forward(...)`.
+    `workload` names the resource, `new_name` renames it. `objects` are `name`, `name:kind` or `name:kind:namespace`,
+    and are deployed with it. `port_forwards` are ports, "local:container", "host:local:container" or
+    `port_forward(...)`. `extra_pod_selectors` are labels of pods that belong to it though it did not make them.
+    `pod_readiness` is "wait", "ignore" or "succeeded": what its pods must be for it to be ready.
+    `discovery_strategy="selectors-only"` finds pods by those labels alone. `resource_deps`, `trigger_mode`,
+    `auto_init`, `links` and `labels` are as in `local_resource`. It may stand before the YAML it speaks of.
     """
     if not workload and not new_name:
         raise Wrong(
@@ -213,8 +219,10 @@ def k8s_custom_deploy(
 ) -> None:
     """Deploy with a command of your own, which prints the YAML it applied; `delete_cmd` takes it away again.
 
-    It runs at start and when one of `deps` changes. With `live_update`, `image_selector` or `container_selector` tells
-    which containers to update.
+    It runs at start and when one of `deps` changes, in `apply_dir` with `apply_env`, and finds images of `image_deps`
+    in `TILT_IMAGE_0` and so on. With `live_update`, `image_selector` (an image) or `container_selector` (a container's
+    name) tells which containers to update. `k8s_resource(name, ...)` says more about the resource. `apply_cmd_bat` and
+    `delete_cmd_bat` are for Windows.
     """
     del apply_cmd_bat, delete_cmd_bat
     for word, argv in (("apply_cmd", apply_cmd), ("delete_cmd", delete_cmd)):
@@ -254,17 +262,17 @@ def _live_update_image(
     ev: Eval, name: str, rules: LiveUpdate | None, *, image: str, container: str
 ) -> ImageDraft | None:
     """The image, never built, that carries the live update of a custom deploy."""
-    if image and container:
-        raise Wrong("k8s_custom_deploy: cannot specify more than one Live Update selector")
     if rules is None:
         return None
+    if image and container:
+        raise Wrong("k8s_custom_deploy: cannot specify more than one Live Update selector")
     if not image and not container:
         raise Wrong("k8s_custom_deploy: no Live Update selector specified")
     return ImageDraft(
         reference=reference(image, "image_selector")
         if image
         else Reference("docker.io", "library/k8s_custom_deploy", name),
-        build=CustomBuild(Command((":",), ev.dir, (), ev.origin())),
+        build=CustomBuild(Command((":",), ev.dir, (), ev.origin()), disable_push=True, skips_local_docker=True),
         live_update=rules,
         tiltfile=ev.current.path,
         origin=ev.origin(),
@@ -293,15 +301,16 @@ def k8s_kind(
     ev: Eval,
     kind: KindRegex,
     *,
-    image_json_path: OneOrMany = (),
+    image_json_path: PathTexts = (),
     api_version: VersionRegex = None,
     image_object: MaybeImageFields = None,
     pod_readiness: Readiness = "",
 ) -> None:
     """Treat objects of a kind as workloads, and say where they keep their images.
 
-    `kind` and `api_version` are regular expressions. `image_json_path` are kubectl-style paths such as
-    `{.spec.image}`; `image_object` is for images written in two fields.
+    `kind` and `api_version` are regular expressions. `image_json_path` are kubectl-style paths such as `{.spec.image}`;
+    `image_object` is for images written in two fields, a dict with `json_path`, `repo_field` and `tag_field`.
+    `pod_readiness` is as in `k8s_resource`. Calls for the same kind add up.
     """
     if image_json_path and image_object:
         raise Wrong("Cannot specify both image_json_path and image_object")
@@ -314,7 +323,7 @@ def k8s_kind(
 @builtin("k8s_image_json_path")
 def k8s_image_json_path(
     ev: Eval,
-    paths: OneOrMany,
+    paths: PathTexts,
     api_version: VersionRegex = None,
     kind: KindRegex = None,
     name: NameRegex = None,
@@ -352,7 +361,11 @@ class ObjectID(Value):
 
 @builtin("workload_to_resource_function")
 def workload_to_resource_function(ev: Eval, func: Any) -> None:
-    """Let a function with one parameter, the workload's id, decide what each resource is called."""
+    """Let a function with one parameter, the workload's id, decide what each resource is called.
+
+    The id has `name`, `kind`, `namespace` and `group`; the function returns the name, which must be its own. It is
+    called once the Tiltfile has ended. The last call counts.
+    """
     if type(func) is not FunctionType:
         raise Wrong(f"workload_to_resource_function: for parameter func: got {type_name(func)}, want function")
     signature = parameters(func)
@@ -374,19 +387,22 @@ def workload_to_resource_function(ev: Eval, func: Any) -> None:
 
 @builtin("allow_k8s_contexts")
 def allow_k8s_contexts(ev: Eval, contexts: OneOrMany) -> None:
-    """Allow deploying to these contexts of the kube config, though they are not known to be for development."""
+    """Allow deploying to these contexts of the kube config, though they are not known to be for development.
+
+    Contexts of local clusters (kind, minikube, Docker Desktop and the like) need no permission.
+    """
     ev.draft.kube.allowed_contexts.update(contexts)
 
 
-@builtin("k8s_context", raw=True)
+@builtin("k8s_context", raw=True, shown="")
 def k8s_context(ev: Eval, _args: Any, _kwargs: Any) -> str:
     """The current context of the kube config; "" without one."""
     context = kube_context.current(ev.host)
     return context.name if context else ""
 
 
-@builtin("k8s_namespace", raw=True)
+@builtin("k8s_namespace", raw=True, shown="")
 def k8s_namespace(ev: Eval, _args: Any, _kwargs: Any) -> str:
-    """The namespace of the current context; "" without a kube config."""
+    """The namespace of the current context, "default" if it names none; "" without a kube config."""
     context = kube_context.current(ev.host)
     return context.namespace if context else ""

@@ -24,40 +24,55 @@ def _made(ev: Eval, kind: str, **fields: Any) -> StepValue:
 
 @builtin("sync")
 def sync(ev: Eval, local_path: str, remote_path: str) -> StepValue:
-    """Copy changed files at or below `local_path` to the absolute container path `remote_path`; deletions too."""
+    """Copy changed files at or below `local_path` to the absolute container path `remote_path`; deletions too.
+
+    `local_path` must lie in the image's context or `deps`. A folder is mirrored; a single file goes into `remote_path`
+    if that ends with a slash, else it becomes that file. A changed file below no sync means a full build.
+    """
     return _made(ev, "sync", local=ev.path(local_path), container=remote_path)
 
 
 @builtin("run")
 def run(ev: Eval, cmd: Cmd, trigger: OneOrMany = (), echo_off: bool = False) -> StepValue:
-    """Run a command in the container after syncing; with `trigger` only if one of these paths changed."""
+    """Run a command in the container after syncing; with `trigger` only if one of these paths changed.
+
+    `cmd` is a shell script or a list of words; `trigger` paths are on this machine, relative to the Tiltfile, and
+    should be synced as well. `echo_off` keeps the command out of the log. Stands after all `sync` steps.
+    """
     return _made(ev, "run", argv=cmd, triggers=trigger, echo_off=echo_off)
 
 
 @builtin("fall_back_on")
 def fall_back_on(ev: Eval, paths: Paths = (), *, files: Paths = ()) -> StepValue:
-    """Build and deploy in full if one of these files, or anything below these folders, changed."""
+    """Build and deploy in full if one of these files, or anything below these folders, changed.
+
+    Stands before all other steps. `files` is an older name for `paths`, which Tilt itself does not take.
+    """
     chosen = tuple(StopPath(path, ev.origin()) for path in (*paths, *files))
     return _made(ev, "fall_back_on", paths=chosen)
 
 
 @builtin("initial_sync")
 def initial_sync(ev: Eval) -> StepValue:
-    """Sync everything when a container starts, so that it need not be built anew; stands first."""
+    """Sync everything when a container starts, so that the image need not be up to date; stands first, once."""
     return _made(ev, "initial_sync")
 
 
 @builtin("restart_container")
 def restart_container(ev: Eval) -> StepValue:
-    """Restart the container after syncing and running; stands last. Compose services only."""
+    """Restart the container after syncing and running; stands last.
+
+    For containers of Compose services. For Kubernetes use `docker_build_with_restart` from "ext://restart_process".
+    """
     return _made(ev, "restart_container")
 
 
 @builtin("live_update")
 def live_update(ev: Eval, image: Ref, steps: Steps, full_rebuild_triggers: Paths = ()) -> None:
-    """Older form: give live-update steps to the image build of that name, declared before or after.
+    """Older form: give live-update steps to the `image` build of that name, declared before or after.
 
-    `full_rebuild_triggers` are `fall_back_on` paths.
+    `full_rebuild_triggers` are `fall_back_on` paths. Tilt itself no longer has it: write `docker_build(...,
+    live_update=[...])`.
     """
     stops = tuple(StopPath(path, ev.origin()) for path in full_rebuild_triggers)
     rules = consume(ev, steps, stops=stops)

@@ -52,10 +52,11 @@ def local(
     dir: MaybePath = None,
     stdin: Text = "",
 ) -> Blob:
-    """Run a command on this machine, now, and return what it prints.
+    """Run a command on this machine, now, and return what it prints, as a Blob (`str(...)` makes it a string).
 
-    Its output goes to the log too, unless `quiet`; the command itself is logged unless `echo_off`. A command that
-    fails is an error.
+    Its output goes to the log too, unless `quiet`; the command itself is logged unless `echo_off`. It runs in `dir`
+    (default: the Tiltfile's folder), with `env` on top of the environment and `stdin` as its input. A command that
+    fails is an error. It is refused while the current Kubernetes context is not allowed. `command_bat` is for Windows.
     """
     del command_bat
     if not command:
@@ -118,10 +119,12 @@ def local_resource(
 ) -> None:
     """Run `cmd` on this machine at start and whenever one of `deps` changes, and keep `serve_cmd` running.
 
-    The server is restarted after each successful `cmd`. `ignore` patterns are relative to the Tiltfile's folder.
-    `resource_deps` are resources to be ready before; `auto_init=False` does not run it at start; `allow_parallel` lets
-    it run beside other local commands. Commands run in `dir` and `serve_dir`, with `env` and `serve_env` on top of the
-    environment.
+    The server is restarted after each successful `cmd`; `readiness_probe` tells when it is ready. Commands are shell
+    scripts or lists of words and run in `dir` and `serve_dir`, with `env` and `serve_env` on top of the environment.
+    `ignore` patterns are relative to the Tiltfile's folder. `resource_deps` are resources to be ready before the first
+    run. `auto_init=False` does not run it at start, `trigger_mode=TRIGGER_MODE_MANUAL` not by itself on changes;
+    `allow_parallel` lets it run beside other local commands. `links` and `labels` are shown beside it. `cmd_bat` and
+    `serve_cmd_bat` are for Windows.
     """
     del cmd_bat, serve_cmd_bat
     _check_commands(cmd, serve_cmd, dir_given=dir is not UNSET, serve_dir_given=serve_dir is not UNSET)
@@ -164,9 +167,9 @@ def _check_commands(cmd: object, serve_cmd: object, *, dir_given: bool, serve_di
         raise Wrong("'serve_dir' specified but 'serve_cmd' is empty. Did you mean to use 'dir' instead?")
 
 
-@builtin("test", raw=True)
+@builtin("test", raw=True, shown="name, cmd=None, ...")
 def test(ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Older name of `local_resource`, with `allow_parallel=True`."""
+    """Older name of `local_resource`, with `allow_parallel=True`; a warning says so."""
     ev.warn("test() is deprecated and will be removed in a future release. Use local_resource() instead.")
     function = Registered("test", local_resource, raw=False)
     at = [parameter.name for parameter in function.parameters].index("allow_parallel")
@@ -199,7 +202,8 @@ def probe(
 ) -> Struct:
     """How to find out whether a server is ready: exactly one of `exec`, `http_get`, `tcp_socket`.
 
-    0 means the default: timeout 1 s, every 10 s, ready after 1 success, not ready after 3 failures.
+    0 means the default: `timeout_secs` 1, every `period_secs` 10, ready after `success_threshold` 1, not ready after
+    `failure_threshold` 3 in a row. `initial_delay_secs` is waited before the first one.
     """
     del ev
     if sum(action is not None for action in (exec, http_get, tcp_socket)) != 1:
@@ -219,14 +223,17 @@ def probe(
 
 @builtin("exec_action")
 def exec_action(ev: Eval, command: Seq) -> Struct:
-    """A probe that runs a command: exit code 0 is success."""
+    """A probe that runs a command, given as a list of words, on this machine: exit code 0 is success."""
     del ev
     return Struct({"command": command}, constructor="ExecAction", type_name="ExecAction")
 
 
 @builtin("http_get_action")
 def http_get_action(ev: Eval, port: Int32, host: str = "", scheme: str = "", path: str = "") -> Struct:
-    """A probe by HTTP GET: status 200 to 399 is success."""
+    """A probe by HTTP GET: status 200 to 399 is success.
+
+    `host` defaults to localhost, `scheme` to HTTP.
+    """
     del ev
     fields = {"port": port, "host": host, "scheme": scheme.upper(), "path": path}
     return Struct(fields, constructor="HTTPGetAction", type_name="HTTPGetAction")
@@ -234,7 +241,7 @@ def http_get_action(ev: Eval, port: Int32, host: str = "", scheme: str = "", pat
 
 @builtin("tcp_socket_action")
 def tcp_socket_action(ev: Eval, port: Int32, host: str = "") -> Struct:
-    """A probe by TCP connection."""
+    """A probe by TCP connection to `port` of `host` (default: localhost): being let in is success."""
     del ev
     return Struct({"port": port, "host": host}, constructor="TCPSocketAction", type_name="TCPSocketAction")
 
@@ -244,7 +251,7 @@ def tcp_socket_action(ev: Eval, port: Int32, host: str = "") -> Struct:
 
 @builtin("link")
 def link(ev: Eval, url: str, name: str = "") -> Struct:
-    """A link to show beside a resource."""
+    """A link to show beside a resource, under `name` if given. A `url` without a scheme gets `http`."""
     del ev
     try:
         fields = {"url": link_url(url), "name": name}
@@ -257,7 +264,11 @@ def link(ev: Eval, url: str, name: str = "") -> Struct:
 def port_forward(
     ev: Eval, local_port: int, container_port: int = 0, name: str = "", link_path: str = "", host: str = ""
 ) -> PortForwardValue:
-    """A port of this machine that leads to a port of a pod; container port 0 is chosen by the pod."""
+    """A port of this machine that leads to a port of a pod, for `k8s_resource(port_forwards=...)`.
+
+    `container_port` 0 means the same port if the container has it, else its first one. `name` and `link_path` make the
+    link shown for it; `host` is the address listened on (default: localhost).
+    """
     del ev
     try:
         urlsplit(link_path)
@@ -268,7 +279,10 @@ def port_forward(
 
 @builtin("trigger_mode")
 def trigger_mode(ev: Eval, trigger_mode: Mode) -> None:
-    """The trigger mode of every resource that does not say its own; once."""
+    """The trigger mode of every resource that does not say its own; once.
+
+    `TRIGGER_MODE_AUTO` updates on changes, `TRIGGER_MODE_MANUAL` only when somebody asks.
+    """
     if ev.draft.trigger_mode:
         where = ev.draft.trigger_mode[1]
         raise Wrong(f"trigger_mode can only be called once. It was already called at {where}:{where.column}")
@@ -277,9 +291,11 @@ def trigger_mode(ev: Eval, trigger_mode: Mode) -> None:
 
 @constant("TRIGGER_MODE_AUTO")
 def _auto(_ev: Eval) -> ModeValue:
+    """Update a resource by itself when its files change: the default."""
     return ModeValue(TriggerMode.AUTO)
 
 
 @constant("TRIGGER_MODE_MANUAL")
 def _manual(_ev: Eval) -> ModeValue:
+    """Update a resource only when somebody triggers it; it says when it has changes waiting."""
     return ModeValue(TriggerMode.MANUAL)

@@ -17,23 +17,31 @@ from ipytilt.tiltfile.vocabulary import Path, Text, go_type
 
 @constant("os.name")
 def _name(_ev: Eval) -> str:
+    """The kind of operating system: "posix"."""
     return "posix"
 
 
 @constant("os.environ")
 def _environ(ev: Eval) -> Environ:
+    """The environment of this process as a dict: reading, assigning and deleting act on it, beyond the evaluation.
+
+    A missing name is an error; `os.getenv(name, default)` is not.
+    """
     return Environ(ev.host.environ)
 
 
 @builtin("os.getcwd")
 def getcwd(ev: Eval) -> str:
-    """The folder relative paths start from: that of the file being executed."""
+    """The folder relative paths start from: that of the file being executed.
+
+    A function uses the folder of the file that calls it, once the file that defines it has ended.
+    """
     return ev.dir
 
 
 @builtin("os.getenv")
 def getenv(ev: Eval, key: str, default: Any = None) -> Any:
-    """An environment variable, or `default` if it is not set."""
+    """An environment variable, or `default` (None) if it is not set."""
     return ev.host.environ.get(key, default)
 
 
@@ -51,7 +59,7 @@ def unsetenv(ev: Eval, key: Text) -> None:
 
 @builtin("os.path.abspath")
 def abspath(ev: Eval, path: Path) -> str:
-    """The path made absolute and clean."""
+    """The path made absolute, starting at the folder of the file being executed, and clean of "." and ".."."""
     del ev
     return path
 
@@ -67,21 +75,21 @@ def relpath(ev: Eval, targpath: str, basepath: str = "") -> str:
 
 @builtin("os.path.basename")
 def basename(ev: Eval, path: Text) -> str:
-    """The last part of a path."""
+    """The last part of a path: "b" of "a/b/", "." of an empty one."""
     del ev
     return pathnames.basename(path)
 
 
 @builtin("os.path.dirname")
 def dirname(ev: Eval, path: Text) -> str:
-    """A path without its last part."""
+    """A path without its last part: "a" of "a/b", "." if there is only one part."""
     del ev
     return pathnames.dirname(path)
 
 
-@builtin("os.path.join", raw=True)
+@builtin("os.path.join", raw=True, shown="*parts")
 def join(ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
-    """All parts as one clean path; an absolute part does not start over."""
+    """All parts as one clean path. Unlike in Python, an absolute part does not start over."""
     del ev, kwargs
     for part in args:
         if not isinstance(part, str):
@@ -91,7 +99,7 @@ def join(ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> str:
 
 @builtin("os.path.exists")
 def exists(ev: Eval, path: Path) -> bool:
-    """Whether there is a file or folder of this name."""
+    """Whether there is a file or folder of this name. A change of the answer does not reload the Tiltfile."""
     return ev.host.exists(path)
 
 
@@ -106,6 +114,7 @@ def realpath(ev: Eval, path: Path) -> str:
 
 @constant("sys.argv")
 def _argv(ev: Eval) -> List:
+    """The command line of this process, a list that cannot be changed."""
     words = List(ev.host.argv)
     freeze(words)
     return words
@@ -113,6 +122,7 @@ def _argv(ev: Eval) -> List:
 
 @constant("sys.executable")
 def _executable(ev: Eval) -> str:
+    """The path of the program that evaluates."""
     return ev.host.executable
 
 

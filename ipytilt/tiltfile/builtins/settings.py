@@ -41,7 +41,11 @@ def update_settings(
     suppress_unused_image_warnings: Strs = (),
     k8s_server_side_apply: str = "",
 ) -> None:
-    """How updates run: how many at once (3), how long an apply may take (30 s), which images are not warned of."""
+    """How updates run: `max_parallel_updates` at once (3), `k8s_upsert_timeout_secs` for an apply to take (30).
+
+    `suppress_unused_image_warnings` lists images that need no resource ("*" for all); calls add to it.
+    `k8s_server_side_apply` is "auto", "true" or "false".
+    """
     if max_parallel_updates is not None and max_parallel_updates < 1:
         raise Wrong(f"max number of parallel updates must be >= 1(got: {max_parallel_updates})")
     if k8s_upsert_timeout_secs is not None and k8s_upsert_timeout_secs < 1:
@@ -66,7 +70,11 @@ def ci_settings(
     timeout: Duration | None = None,
     readiness_timeout: Duration | None = None,
 ) -> None:
-    """Limits of a CI run, such as "10m": grace for pods, the whole run (default 30m), readiness (default 5m)."""
+    """Limits of a CI run, such as "10m"; the last call that names one wins.
+
+    `timeout` is for the whole run (30m), `readiness_timeout` for one resource to be ready (5m), `k8s_grace_period` for
+    pods that fail to recover (none).
+    """
     given = {"k8s_grace_period": k8s_grace_period, "timeout": timeout, "readiness_timeout": readiness_timeout}
     said = {name: seconds for name, seconds in given.items() if seconds is not None}
     ev.draft.settings = replace(ev.draft.settings, ci=replace(ev.draft.settings.ci, **said))
@@ -74,7 +82,10 @@ def ci_settings(
 
 @builtin("watch_settings")
 def watch_settings(ev: Eval, ignore: Strs = ()) -> None:
-    """Patterns of files whose changes never trigger anything, relative to the Tiltfile's folder."""
+    """Files whose changes never trigger anything: patterns as in .dockerignore, relative to the Tiltfile's folder.
+
+    Calls add up. They do not change what goes into images: that is what `docker_build(ignore=...)` is for.
+    """
     if ignore:
         ev.draft.watch_ignores.append(Ignore(ev.dir, ignore, ev.origin()))
 
@@ -88,7 +99,11 @@ def docker_prune_settings(
     interval_hrs: int = 0,
     keep_recent: MaybeInt = None,
 ) -> None:
-    """When unused images are removed: after `max_age_mins` (360), every `num_builds` builds or `interval_hrs` (1)."""
+    """When old images of earlier builds are removed from Docker.
+
+    They must be older than `max_age_mins` (360), and the `keep_recent` (2) newest of each stay. It happens every
+    `num_builds` builds, or else every `interval_hrs` hours (1); `disable` leaves them all.
+    """
     if num_builds and interval_hrs:
         raise Wrong("can't specify both num_builds and interval_hrs; pick one")
     old = ev.draft.settings.prune
@@ -104,7 +119,7 @@ def docker_prune_settings(
 
 @builtin("secret_settings")
 def secret_settings(ev: Eval, disable_scrub: bool) -> None:
-    """Show values of Secret objects in logs as they are, if `disable_scrub`."""
+    """Show values of Kubernetes Secret objects in logs as they are, if `disable_scrub`; else they are blacked out."""
     ev.draft.settings = replace(ev.draft.settings, scrub_secrets=not disable_scrub)
 
 
@@ -133,9 +148,9 @@ def experimental_telemetry_cmd(
     ev.draft.telemetry = True
 
 
-@builtin("experimental_metrics_settings", raw=True)
+@builtin("experimental_metrics_settings", raw=True, shown="**settings")
 def experimental_metrics_settings(ev: Eval, args: Sequence[Any], kwargs: Mapping[str, Any]) -> None:
-    """Accepted for Tilt's sake: it does nothing there either."""
+    """Accepted for Tilt's sake: it does nothing there either; a warning says so."""
     del args, kwargs
     ev.warn("experimental_metrics_settings() is deprecated and does nothing")
 
@@ -155,25 +170,25 @@ def _set_feature(ev: Eval, name: str, *, on: bool) -> None:
 
 @builtin("enable_feature")
 def enable_feature(ev: Eval, msg: str) -> None:
-    """Switch a feature flag on."""
+    """Switch a feature flag of Tilt on: "snapshots" or "cluster_refresh". Obsolete flags get a warning."""
     _set_feature(ev, msg, on=True)
 
 
 @builtin("disable_feature")
 def disable_feature(ev: Eval, msg: str) -> None:
-    """Switch a feature flag off."""
+    """Switch a feature flag of Tilt off: "snapshots" or "cluster_refresh". Obsolete flags get a warning."""
     _set_feature(ev, msg, on=False)
 
 
 @builtin("disable_snapshots")
 def disable_snapshots(ev: Eval) -> None:
-    """Switch snapshots off."""
+    """Switch the feature "snapshots" off."""
     _set_feature(ev, "snapshots", on=False)
 
 
 @builtin("set_team")
 def set_team(ev: Eval, team_id: str) -> None:
-    """Name the team; once."""
+    """Name the team in Tilt Cloud; once. Nothing is sent anywhere."""
     if not team_id:
         raise Wrong("team_id cannot be empty")
     if ev.draft.team:
@@ -183,7 +198,10 @@ def set_team(ev: Eval, team_id: str) -> None:
 
 @builtin("version_settings")
 def version_settings(ev: Eval, check_updates: bool = True, constraint: str = "") -> None:
-    """Stop unless the Tilt version this follows satisfies the constraint, such as ">=0.30.0"."""
+    """Stop unless the Tilt version this follows, 0.37.6, satisfies `constraint`, such as ">=0.30.0".
+
+    A blank between comparisons means and, `||` means or. `check_updates` is accepted and has no effect.
+    """
     del ev, check_updates
     shown = ".".join(map(str, TILT_VERSION))
     alternatives = constraint.split("||")

@@ -72,6 +72,44 @@ _OBJECTS = {
     "ui_button": "location:ui_component_location text icon_name icon_svg disabled:bool requires_confirmation:bool "
     "inputs:[ui_input_spec]",
 }
+_ABOUT = {
+    "cmd": "Run a command on this machine; again when what `restart_on` names changes.",
+    "config_map": "Keep some settings under a name: a dict from string to string.",
+    "extension": "Name an extension: the folder `repo_path` of the repository `repo_name`.",
+    "extension_repo": "Name a repository of extensions: a git `url` at `ref`, or a folder as `file:///path`.",
+    "file_watch": "Watch paths, less those that `ignores` leaves out.",
+    "kubernetes_apply": "Deploy `yaml`, or what `apply_cmd` prints.",
+    "kubernetes_discovery": "Find pods by what `watches` names, or by their labels.",
+    "ui_button": "Put a button beside a resource, or into the navigation.",
+    "config_map_disable_source": "Switch something off while the key `key` of the config map `name` says so.",
+    "disable_source": "What switches something off.",
+    "exec_action": "A probe by a command.",
+    "forward": "A port that leads to a pod.",
+    "http_get_action": "A probe by HTTP GET.",
+    "http_header": "A header of an HTTP probe.",
+    "handler": "How a probe looks: one of `exec`, `http_get`, `tcp_socket`.",
+    "ignore_def": "Patterns of files to leave out, below a folder; all of it without `patterns`.",
+    "kubernetes_apply_cmd": "A command that deploys, or takes down.",
+    "kubernetes_discovery_template_spec": "Labels that pods of a deployment have besides those it gives them.",
+    "kubernetes_image_locator": "Where objects of a kind keep an image: at `path`, or in two fields there.",
+    "kubernetes_image_object_descriptor": "The names of the two fields an image is written in.",
+    "kubernetes_watch_ref": "An object whose pods are looked for.",
+    "label_selector": "Labels that something must have.",
+    "label_selector_requirement": "A condition on one label: `operator` is In, NotIn, Exists or DoesNotExist.",
+    "object_selector": "Objects whose kind, name and so on match regular expressions.",
+    "pod_log_stream_template_spec": "Which containers' logs are shown.",
+    "port_forward_template_spec": "Ports that lead to a pod.",
+    "probe": "How to find out whether something is ready; write `exec`, `http_get` or `tcp_socket` in a dict instead.",
+    "restart_on_spec": "What makes it run again: file watches and buttons, by name.",
+    "start_on_spec": "What makes it start: buttons, by name.",
+    "tcp_socket_action": "A probe by TCP connection.",
+    "ui_bool_input_spec": "A checkbox of a button.",
+    "ui_choice_input_spec": "A choice of a button.",
+    "ui_component_location": "Where a button stands: `component_type` is Resource or Global.",
+    "ui_hidden_input_spec": "A fixed value that a button passes on.",
+    "ui_input_spec": "An input of a button: exactly one of `text`, `bool`, `hidden`, `choice`.",
+    "ui_text_input_spec": "A text field of a button.",
+}
 _PLURALS = {"config_map": "configmaps", "kubernetes_apply": "kubernetesapplys"}
 _ACTED_ON = ("extension", "extension_repo")
 
@@ -273,12 +311,18 @@ _CHECKS = {
     "ui_button": _button_problem,
 }
 
+_UNUSED = "Not supported: it is checked and kept, and nothing acts on it yet."
+
 for _kind, _words in _OBJECTS.items():
+    _parts = (
+        f"{_ABOUT[_kind]} An object of its own: the same `name` again must mean the same.",
+        *([] if _kind in _ACTED_ON else [_UNUSED]),
+    )
     _define(
         _kind,
-        f"Register an object: {_kind.replace('_', ' ')}. The same name again must mean the same object.",
+        "\n\n".join(_parts),
         {"name": "str", "labels": "env", "annotations": "env", **_fields(_words)},
         _registering(_kind),
     )
 for _kind, _words in _HELPERS.items():
-    _define(_kind, f"Part of a v1alpha1 object: {_kind.replace('_', ' ')}.", _fields(_words), _as_dict)
+    _define(_kind, f"{_ABOUT[_kind]} Returns the dict that may be written in its place.", _fields(_words), _as_dict)
