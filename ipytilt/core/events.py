@@ -138,11 +138,15 @@ class DownRequested:
 
 @dataclass(frozen=True, slots=True)
 class Ok:
-    """A run did what it was for. `user_error` is a failed run step: shown as an error, files stay synced."""
+    """A run did what it was for. `user_error` is a failed run step: shown as an error, files stay synced.
+
+    `unmet`: containers with the commands that failed in them or were left out because of that.
+    """
 
     built: tuple[Built, ...] = ()
     applied: tuple[Applied, ...] = ()
     user_error: str = ""
+    unmet: tuple[tuple[str, tuple[tuple[str, ...], ...]], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,8 +82,11 @@ def first_sync(rules: LiveUpdate, path: str) -> Sync | None:
     return next((sync for sync in rules.syncs if is_below(path, sync.local)), None)
 
 
-def mapped(rules: LiveUpdate, files: tuple[str, ...]) -> Mapped:
-    """Sort changed paths by the rules (first matching sync wins; triggers look at synced paths only)."""
+def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ...], ...] = ()) -> Mapped:
+    """Sort changed paths by the rules (first matching sync wins; triggers look at synced paths only).
+
+    `unmet` are commands that failed before: they run whatever changed.
+    """
     copies: dict[str, Copy] = {}
     because: list[Because] = []
     unmatched: list[str] = []
@@ -109,9 +112,10 @@ def mapped(rules: LiveUpdate, files: tuple[str, ...]) -> Mapped:
     runs: list[RunStep] = []
     for run in rules.runs:
         hit = next((p for p in synced if any(is_below(p, t) for t in run.triggers)), "")
-        if hit or (synced and not run.triggers):
+        if hit or (synced and not run.triggers) or run.argv in unmet:
             runs.append(run)
-            why = "its trigger covers it" if run.triggers else "it has no trigger, so every live update runs it"
+            why = "its trigger covers it" if hit else "it has no trigger, so every live update runs it"
+            why = "it failed before" if run.triggers and not hit else why
             because.append(Because(f"run({command_text(run.argv)!r}) runs: {why}", run.origin, hit))
     if rules.restart and synced:
         because.append(Because("restart_container() restarts the container afterwards", rules.origin))
@@ -137,10 +141,12 @@ def decide(state: State, resource: Resource, ref: str, tracked: Tracked) -> Deci
     files, after = outstanding(state, sources_of(state.spec, ref), tracked.marks)
     if rules.initial_sync and rules.syncs and not tracked.filled and not tracked.trouble:
         return _initial(state, resource, tracked, ref=ref, marks=after)
-    if not files or max(files.values()) <= tracked.blocked:
+    if not files:
+        return _again(state, resource, tracked, rules=rules, marks=after)
+    if max(files.values()) <= tracked.blocked:
         return None
     paths = tuple(sorted(files))
-    sorted_out = mapped(rules, paths)
+    sorted_out = mapped(rules, paths, tracked.unmet)
     refusal = _refusal(rules, sorted_out, paths)
     if refusal is not None:
         return refusal
@@ -157,6 +163,16 @@ def decide(state: State, resource: Resource, ref: str, tracked: Tracked) -> Deci
     if resource.trigger_mode is TriggerMode.MANUAL and track.asked is None:
         return Wait("Trigger", "only updates on manual trigger", paths, sorted_out.because)
     return Go(container, _steps(rules, sorted_out, container), paths, after, sorted_out.because)
+
+
+def _again(
+    state: State, resource: Resource, tracked: Tracked, *, rules: LiveUpdate, marks: Mapping[str, int]
+) -> Go | None:
+    """The run steps that failed, once somebody asks for it; the files are there already."""
+    container, sorted_out = tracked.container, mapped(rules, (), tracked.unmet)
+    if not sorted_out.runs or state.tracks[resource.name].asked is None or not container.running or tracked.trouble:
+        return None
+    return Go(container, _steps(rules, sorted_out, container)[1:], (), marks, sorted_out.because)
 
 
 def _initial(

@@ -33,7 +33,7 @@ from ipytilt.core.state import (
     sources_of,
     watches_of,
 )
-from ipytilt.core.steps import Apply, BuildImage, Built, Delete, Step
+from ipytilt.core.steps import Apply, BuildImage, Built, Delete, ExecIn, Step
 
 SETTLE_SECONDS = 0.2
 """What was switched off stays up for so long, in case it is switched on again."""
@@ -130,7 +130,8 @@ def want(state: State, resource: Resource, now: float) -> Want | None:
     pending = pending_files(state, resource, track)
     flags = _flags(resource, track, pending)
     manual_live = resource.trigger_mode is TriggerMode.MANUAL and bool(pending)
-    if track.deployed and (flags in ((), (FILES,)) or (manual_live and track.asked)):
+    again = not pending and not track.config and any(t.unmet for t in track.containers.values())
+    if track.deployed and (flags in ((), (FILES,)) or (track.asked and (manual_live or again))):
         verdict = _live(state, resource, track, pending)
         if verdict is not None:
             return verdict
@@ -181,7 +182,8 @@ def _live(state: State, resource: Resource, track: Track, pending: tuple[str, ..
     if gos:
         files = tuple(sorted({f for go in gos for f in go.files}))
         because = tuple(dict.fromkeys(b for go in gos for b in go.because))
-        flags = flags if files else (INITIAL_SYNC,)
+        again = isinstance(gos[0].steps[0], ExecIn)
+        flags = flags if files else flags[1:] if again else (INITIAL_SYNC,)
         return Want(resource, track, Cause(flags, files, because), gos=gos)
     waits = [d for d in found if isinstance(d, live.Wait)]
     if waits:

@@ -76,7 +76,7 @@ def update_finished(state: State, event: ev.UpdateFinished) -> State:
     track = replace(track, history=(_record(run, event), *track.history)[:HISTORY])
     match event.outcome:
         case ev.Ok():
-            track = _succeeded(state, track, resource=resource, run=run, applied=event.outcome.applied)
+            track = _succeeded(state, track, resource=resource, run=run, outcome=event.outcome)
         case ev.Failed():
             track = _failed(track, run, event.outcome, event.at)
         case ev.Stopped():
@@ -124,16 +124,21 @@ def _consumed(track: Track, run: Run) -> Track:
     )
 
 
-def _succeeded(state: State, track: Track, *, resource: Resource, run: Run, applied: tuple[Applied, ...]) -> Track:
+def _succeeded(state: State, track: Track, *, resource: Resource, run: Run, outcome: ev.Ok) -> Track:
     track = replace(_consumed(track, run), attempts=0)
     if run.lane == "live":
-        return replace(track, containers=_marked(track.containers, run.marks))
+        unmet = dict(outcome.unmet)
+        containers = _marked(track.containers, run.marks)
+        return replace(
+            track,
+            containers={i: replace(t, unmet=unmet.get(i, ())) if i in run.marks else t for i, t in containers.items()},
+        )
     track = replace(track, deployed=True, served=run.id, fresh=True)
     if isinstance(resource.target, Local):
         track = replace(track, serving=_deployed(run))
         ready_at_once = resource.target.serve is None
         return replace(track, was_ready=track.was_ready or ready_at_once)
-    containers = _containers_after(state, track, resource=resource, run=run, applied=applied)
+    containers = _containers_after(state, track, resource=resource, run=run, applied=outcome.applied)
     ready = any(c.container.running for c in containers.values())
     return replace(track, containers=containers, was_ready=track.was_ready or ready, runtime_since=run.started_at)
 

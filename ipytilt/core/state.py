@@ -108,7 +108,8 @@ class Tracked:
     `image` is the image it runs (a key of `Spec.images`, or ""); `trouble` is why a live update broke in it;
     `blocked`: no live update until a newer change than that; `since_run` is the full update during which it was
     first seen (0: none), which tells a container that update made from one that outlived it; `touched`: live
-    updates made it differ from its image; `filled`: it has had its `initial_sync()`.
+    updates made it differ from its image; `filled`: it has had its `initial_sync()`; `unmet` are the run steps that
+    failed or were left out: they run with the next live update, and on a trigger.
     """
 
     container: Container
@@ -120,6 +121,7 @@ class Tracked:
     trouble: str = ""
     blocked: int = 0
     restarts: int = 0
+    unmet: tuple[tuple[str, ...], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

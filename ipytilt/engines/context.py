@@ -22,11 +22,12 @@ from typing import NamedTuple
 from ipytilt.core.paths import Matcher
 from ipytilt.core.spec import Ignore
 from ipytilt.core.steps import Copy
-from ipytilt.errors import Rejected
+from ipytilt.errors import Rejected, Unavailable
 
 _CHUNK = 256 * 1024
 _WHOLE_FILE_LIMIT = 5_000_000  # up to here a file is read at once, so that its size and content agree
 _IN_MEMORY_LIMIT = 64_000_000  # what one archive may hold of them
+_TO_MEND = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL}
 _ANOTHER_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}  # EINVAL: readlink() of no link
 
 
@@ -243,7 +244,10 @@ def sync_archive(copies: Sequence[Copy], *, engine: str) -> tuple[Archive, Place
 
 @contextmanager
 def readable(engine: str) -> Iterator[None]:
-    """Turn an OSError about a local file into `Rejected`, except that it is not there: that is for the caller."""
+    """Turn an OSError about a local file into `Rejected` if somebody has to mend it, else into `Unavailable`.
+
+    That a file is not there is for the caller.
+    """
     try:
         yield
     except FileNotFoundError:
@@ -252,6 +256,8 @@ def readable(engine: str) -> Iterator[None]:
         raise FileNotFoundError(problem.errno, problem.strerror, problem.filename) from problem
     except OSError as problem:
         message = f"cannot read {problem.filename}: {problem.strerror}"
+        if problem.errno not in _TO_MEND:
+            raise Unavailable(message, engine=engine) from problem
         hint = "make it readable, or leave it out with an ignore rule"
         raise Rejected(message, engine=engine, hint=hint) from problem
 

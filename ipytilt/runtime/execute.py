@@ -74,6 +74,7 @@ class _Yield:
     applied: list[Applied] = field(default_factory=list)
     times: list[tuple[str, float]] = field(default_factory=list)
     user_error: str = ""
+    unmet: tuple[tuple[str, ...], ...] = ()
     error: BaseException | None = None
     container: str = ""
 
@@ -103,14 +104,15 @@ def perform(
 
 def _outcome(update: Update, yields: list[_Yield]) -> Outcome:
     built = tuple(b for y in yields for b in y.built)
+    containers = tuple(update.marks)
     failed = next((y for y in yields if y.error is not None), None)
     if failed is None:
         user_error = next((y.user_error for y in yields if y.user_error), "")
-        return Ok(built, tuple(a for y in yields for a in y.applied), user_error)
+        unmet = tuple((c, y.unmet) for c, y in zip(containers, yields, strict=False) if y.unmet)
+        return Ok(built, tuple(a for y in yields for a in y.applied), user_error, unmet)
     error = failed.error
     if isinstance(error, Cancelled):
         return Stopped(built)
-    containers = tuple(update.marks)
     synced = tuple(c for c, y in zip(containers, yields, strict=False) if y.error is None)
     kind = kind_of(error)
     return Failed(info_of(error), kind, built, synced, failed.container)
@@ -166,6 +168,8 @@ class _Branch:
                 go_on = self._step(step)
                 self.result.times.append((title, time.monotonic() - began))
                 if not go_on:
+                    left = self._steps[index:]
+                    self.result.unmet = self.result.unmet or tuple(s.argv for s in left if isinstance(s, ExecIn))
                     return
             self._epilogue(live=live)
         except BaseException as error:  # noqa: BLE001 - whatever it is, it becomes the run's one outcome
@@ -174,7 +178,7 @@ class _Branch:
     def _epilogue(self, *, live: bool) -> None:
         if live:
             for step in self._steps[:1]:
-                if isinstance(step, SyncFiles | SyncAll):
+                if isinstance(step, SyncFiles | SyncAll | ExecIn):
                     self._work.log(f"  → Container {step.container.name} updated!")
             return
         for index, (title, took) in enumerate(self.result.times, 1):
@@ -227,7 +231,12 @@ class _Branch:
             raise Rejected(text, engine="local", hint="leave it out of the sync, or take it out of fall_back_on()")
         with _in_container(self.result, step.container.id):
             self._engines.containers.sync(step.container, sorted_out.copies, self._work)
-        return all(self._exec(run) for run in run_steps(sorted_out.runs, step.container))
+        runs = run_steps(sorted_out.runs, step.container)
+        for index, run in enumerate(runs):
+            if not self._exec(run):
+                self.result.unmet = tuple(left.argv for left in runs[index:])
+                return False
+        return True
 
     def _announce(self, name: str, copies: tuple[Copy, ...]) -> None:
         """Say what goes and what comes, as the disk is now."""

@@ -91,6 +91,8 @@ def _trigger(state: State, resource: Resource, *, pending: bool) -> tuple[bool, 
         return False, "Resource already updating!"
     if pending and live.live_images(state.spec, resource):
         return True, "Trigger update to sync changes"
+    if any(tracked.unmet for tracked in track.containers.values()) and not pending:
+        return True, "Run the failed step again"
     return True, "Trigger update"
 
 

@@ -152,6 +152,29 @@ def test_64_65_a_failed_run_step_counts_as_synced_and_is_not_repeated() -> None:
     assert [local for local, _ in copies(world)] == ["src/b.py"]
 
 
+def test_what_a_failed_run_step_left_undone_runs_with_the_next_update_and_on_a_trigger() -> None:
+    """[gap] Tilt forgets it; its trigger builds anew."""
+    world = live_world()
+    world.save("src/a.py")
+    (update,) = world.started.values()
+    argvs = tuple(step.argv for step in update.branches[0] if isinstance(step, ExecIn))
+    assert argvs
+    unmet = ((world.container("web").id, argvs),)
+    world.finish("web", ev.Ok(user_error="command failed", unmet=unmet))
+    assert world.lanes() == []
+    world.trigger("web")
+    (update,) = world.started.values()
+    assert (update.lane, [type(step) for step in update.branches[0]]) == ("live", [ExecIn] * len(argvs))
+    assert not any("Files" in flag for flag in update.cause.flags)
+    world.finish("web", ev.Ok(user_error="command failed", unmet=unmet))
+    world.save("src/b.py")
+    (update,) = world.started.values()
+    assert tuple(step.argv for step in update.branches[0] if isinstance(step, ExecIn)) == argvs
+    world.settle()
+    world.trigger("web")
+    assert world.lanes() == [("web", "full")]
+
+
 def test_66_a_live_update_that_broke_is_followed_by_a_full_one_at_once() -> None:
     """[gap] Tilt waits for the next change."""
     world = live_world()

@@ -13,7 +13,7 @@ from ipytilt.core.paths import Matcher
 from ipytilt.core.spec import Ignore
 from ipytilt.core.steps import Copy
 from ipytilt.engines.context import Archive, context_archive, sync_archive, walk
-from ipytilt.errors import Rejected
+from ipytilt.errors import Rejected, Unavailable
 
 BIG = 6_000_000  # beyond what is read at once
 
@@ -129,9 +129,14 @@ def test_the_root_is_never_removed(tmp_path: Path, target: str) -> None:
         sync((tmp_path / "gone", target))
 
 
-def test_what_cannot_be_read_is_named() -> None:
-    with pytest.raises(Rejected, match=r"cannot read /proc/self/mem: Input/output error"):
+def test_what_cannot_be_read_now_is_named_and_worth_another_try() -> None:
+    with pytest.raises(Unavailable, match=r"cannot read /proc/self/mem: Input/output error"):
         sync((Path("/proc/self/mem"), "/x"))
+
+
+def test_what_has_to_be_mended_is_named_and_waits_for_that(tmp_path: Path) -> None:
+    with pytest.raises(Rejected, match=r"cannot read .*: File name too long"):
+        sync((tmp_path / ("x" * 300), "/x"))
 
 
 def test_a_big_file_is_streamed(tmp_path: Path) -> None:

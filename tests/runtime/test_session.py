@@ -84,17 +84,40 @@ def test_a_run_step_runs_in_the_container_and_its_output_is_logged(project: Proj
 
 def test_a_failed_run_step_is_the_users_error_and_the_files_stay(project: Project) -> None:
     project.up()
-    project.write("app/hook.sh", "echo about to fail; exit 3\n")
+    project.write("app/hook.sh", "echo about to fail; test -e /app/fixed || exit 3\n")
     with pytest.raises(TiltError, match="failed with exit code: 3"):
         project.ready()
     assert project.content("/app/hook.sh").startswith("echo about to fail")
     assert project.record().result == "error"
     runs = len(project.session.state.tracks["app"].history)
-    project.write("app/file.txt", "after\n")
+    project.write("app/fixed", "after\n")
     project.ready()
-    assert project.content("/app/file.txt") == "after"
+    assert project.content("/app/fixed") == "after"
     assert len(project.session.state.tracks["app"].history) == runs + 1
-    assert project.log().count("about to fail") == 1
+    assert [b.text for b in project.record().cause.because if "hook.sh" in b.text] == [
+        "run('sh /app/hook.sh') runs: it failed before"
+    ]
+    assert project.log().splitlines().count("about to fail") == 2
+
+
+def test_a_trigger_runs_a_failed_step_again_and_nothing_else(project: Project) -> None:
+    """Better than Tilt, where it means a new image and a new container."""
+    project.up()
+    before = project.container()
+    project.write("app/hook.sh", "test -e /tmp/service-is-up && echo hooked >/app/mark\n")
+    with pytest.raises(TiltError, match="failed with exit code: 1"):
+        project.ready()
+    assert project.in_container("touch", "/tmp/service-is-up")[0] == 0
+    project.session.trigger("app")
+    project.until(lambda s: (last := s.tracks["app"].last) is not None and last.result == "ok")
+    project.ready()
+    assert project.content("/app/mark") == "hooked"
+    assert project.container().id == before.id
+    assert (project.record().lane, project.record().cause.text) == ("live", "Web Trigger")
+    project.session.trigger("app")
+    project.until(lambda s: s.tracks["app"].asked is None)
+    project.ready()
+    assert project.record().lane == "full"
 
 
 def test_a_stop_file_means_a_new_image_and_why_names_its_line(project: Project) -> None:

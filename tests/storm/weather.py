@@ -107,7 +107,7 @@ def do(op: Op, tree: Path, outside: Path) -> None:
                 for number in range(dice.randrange(20, 120)):
                     _write("write", path / f"n{number}", dice)
             case "pause":
-                time.sleep(dice.choice((0.001, 0.01, 0.05)))
+                time.sleep(dice.choice((0.01, 0.05, 0.2)))
 
 
 def _write(kind: str, path: Path, dice: random.Random) -> None:
