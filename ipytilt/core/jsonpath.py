@@ -217,6 +217,8 @@ class _Parser:
             return partial(_field, re.sub(r"\\(.)", r"\1", name[0])) if name else list
         if self._take(r"\["):
             return self._bracket()
+        if word := self._take(r"[A-Za-z]\w*(\(\))?"):
+            raise ValueError(f"unrecognized identifier {word[0]}")
         raise ValueError(f"unrecognized character in action: {self._text[self._at]!r}")
 
     def _bracket(self) -> _Step:
@@ -262,8 +264,8 @@ def _subscript(part: str) -> _Step:
         return _wildcard
     if _QUOTED.fullmatch(part):
         return partial(_field, _unquoted(part))
-    if re.fullmatch(r"-?\d+", part):
-        return partial(_index, int(part))
+    if re.fullmatch(r"(-?\d+)?", part):
+        return partial(_index, int(part or 0))
     if bounds := _SLICE.fullmatch(part):
         return partial(_slice, slice(*(int(bound) if bound else None for bound in bounds.groups())))
     raise ValueError(f"invalid array index {part}")

@@ -15,7 +15,8 @@ from ipytilt.core import manifests
 from ipytilt.core.images import Reference, parse
 from ipytilt.core.jsonpath import JsonPath
 from ipytilt.core.manifests import Identity
-from ipytilt.core.spec import ImageLocator, Kubernetes, Origin, PortForward, Secret
+from ipytilt.core.spec import ImageLocator, Kubernetes, PortForward, Secret
+from ipytilt.starlark import EvalError
 from ipytilt.tiltfile import image_builds, kube_context
 from ipytilt.tiltfile.draft import Draft, ImageDraft, ResourceDraft, Wrong
 from ipytilt.tiltfile.host import Host
@@ -24,6 +25,8 @@ from ipytilt.tiltfile.kube_draft import CustomDeployDraft, ImageFields, KubeObje
 from ipytilt.tiltfile.vocabulary import go_type
 
 UNCATEGORIZED = "uncategorized"
+
+_NAMING = "error applying workload_to_resource_function: "
 
 _MODES: tuple[Literal["wait", "ignore", "succeeded"], ...] = ("wait", "ignore", "succeeded")
 
@@ -147,13 +150,18 @@ class _Grouping:
         function, origin = naming
         names: dict[str, Identity] = {}
         for identity in identities:
-            name = function(identity)
+            problem = f"{_NAMING}error determining resource name for '{_shown(identity)}': "
+            try:
+                name = function(identity)
+            except EvalError as error:
+                error.message = problem + error.message  # it knows best where it was
+                raise
             if not isinstance(name, str):
-                problem = f"invalid return value. wanted: string. got: {go_type(name)}"
-                raise _naming_failed(f"error determining resource name for '{_shown(identity)}': {problem}", origin)
+                found = go_type(name)
+                raise Wrong(f"{problem}invalid return value. wanted: string. got: {found}", origin=origin)
             if name in names:
                 both = f"both '{_shown(identity)}' and '{_shown(names[name])}'"
-                raise _naming_failed(f"{both} mapped to resource name '{name}'", origin)
+                raise Wrong(f"{_NAMING}{both} mapped to resource name '{name}'", origin=origin)
             names[name] = identity
         return list(names)
 
@@ -307,10 +315,6 @@ def _target(resource: KubeResource, grouping: _Grouping) -> Kubernetes:
 def _deps(resource: KubeResource, custom: CustomDeployDraft) -> Iterator[str]:
     own = custom.live_update_image.familiar if custom.live_update_image else ""
     return (key for key in resource.direct if key != own)
-
-
-def _naming_failed(problem: str, origin: Origin) -> Wrong:
-    return Wrong(f"error applying workload_to_resource_function: {problem}", origin=origin)
 
 
 def _shown(identity: Identity) -> str:

@@ -41,20 +41,15 @@ _MODEL = re.compile(r"(?:[A-Z][a-z]+)?V(\d+(?:(?:alpha|beta)\d+)?)([A-Z]\w*)")
 def decoded(document: Mapping[str, Any]) -> dict[str, Any]:
     """The document without unknown fields, nulls and its status; one of a custom kind as it is.
 
-    ValueError, in the Kubernetes client's words, if a field has the wrong type.
+    ValueError, in the words of Kubernetes' own decoder, if a field has the wrong type.
     """
     who = identity(document)
     if not who.is_built_in:
         return dict(document)
     written = {name: value for name, value in document.items() if name != "status"}
-    try:
-        model = _model(who, document)
-        if model:
-            return _structure(written, model, ())
-        _structure({"metadata": written.get("metadata")}, "V1Pod", ())
-    except ValueError as error:
-        version = who.api_version.rpartition("/")[2]
-        raise ValueError(f'{who.kind} in version "{version}" cannot be handled as a {who.kind}: {error}') from None
+    if model := _model(who, document):
+        return _structure(written, model, ())
+    _structure({"metadata": written.get("metadata")}, "V1Pod", ())
     return written
 
 

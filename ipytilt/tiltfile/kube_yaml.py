@@ -21,6 +21,8 @@ def parse(text: str, place: str) -> list[dict[str, Any]]:
     try:
         return [item for document in documents(text) if document is not None for item in _objects(document)]
     except (YamlError, Wrong) as error:
+        if "json parse error" in str(error) and place.startswith("/"):
+            raise Wrong(f"{place} is not a valid YAML file: {error}") from None
         raise Wrong(f"Error reading yaml from {place}: {error}") from None
 
 

@@ -285,7 +285,10 @@ def _ref(_ev: Eval, value: Any) -> Reference:
 
 
 def _image_deps(ev: Eval, value: Any) -> tuple[Reference, ...]:
-    return tuple(reference(item, "image_deps") for item in text_list(ev, value))
+    try:
+        return tuple(parse(item) for item in text_list(ev, value))
+    except ValueError as error:
+        raise Wrong(f"must be a valid image reference: {error}") from None
 
 
 def _steps(_ev: Eval, value: Any) -> tuple[StepValue, ...]:
@@ -333,7 +336,7 @@ Mode: TypeAlias = Annotated[TriggerMode, Kind("mode", _mode)]
 Labels: TypeAlias = Annotated[tuple[str, ...], Kind("labels", labels)]
 Links: TypeAlias = Annotated[tuple[Link, ...], Kind("links", links)]
 Ref: TypeAlias = Annotated[Reference, Kind("ref", _ref, verbatim=True)]
-ImageDeps: TypeAlias = Annotated[tuple[Reference, ...], Kind("refs", _image_deps, verbatim=True)]
+ImageDeps: TypeAlias = Annotated[tuple[Reference, ...], Kind("refs", _image_deps)]
 Steps: TypeAlias = Annotated[tuple[StepValue, ...], Kind("steps", _steps, verbatim=True)]
 Ignores: TypeAlias = Annotated[tuple[str, ...], Kind("oneormany str", patterns("ignore"), verbatim=True)]
 Only: TypeAlias = Annotated[tuple[str, ...], Kind("oneormany str", patterns("only"), verbatim=True)]

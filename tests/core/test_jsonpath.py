@@ -93,7 +93,7 @@ def test_says_what_is_missing(path: str, problem: str) -> None:
         ("{.a[?(@.b=!1)]}", "unrecognized filter operator"),
         ("{range .a}{.b}", "unclosed range"),
         ("{end}", "not in range"),
-        ("{abc}", "unrecognized character in action: 'a'"),
+        ("{abc}", "unrecognized identifier abc"),
     ],
 )
 def test_texts_that_are_no_path(path: str, problem: str) -> None:

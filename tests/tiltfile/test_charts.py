@@ -122,6 +122,8 @@ OVERLAY = {
     "base/x.yaml": "",
     "part/kustomization.yml": "",
     "bin/kustomize": "",
+    "two/kustomization.yml": "",
+    "two/Kustomization": "",
 }
 
 
@@ -143,7 +145,7 @@ def test_how_kustomize_is_run(text: str, commands: dict[str, str], ran: str) -> 
     loaded = evaluate(f"print({text})", OVERLAY, commands=answers)
     assert loaded.log[0].endswith(ran)
     assert loaded.log[1] == "out"
-    assert {f"{ROOT}/{name}" for name in OVERLAY if not name.startswith("bin")} <= set(loaded.reads)
+    assert {f"{ROOT}/{name}" for name in OVERLAY if not name.startswith(("bin", "two"))} <= set(loaded.reads)
 
 
 @pytest.mark.parametrize(
@@ -153,6 +155,7 @@ def test_how_kustomize_is_run(text: str, commands: dict[str, str], ran: str) -> 
         ("helm('chart/templates')", "helm() may only be called on directories with Chart.yaml"),
         ("helm('chart', values={'a': 'b'})", "is of type dict"),
         ("kustomize('chart')", "unable to find one of 'kustomization.yaml'"),
+        ("kustomize('two')", f"Found multiple kustomization files under: {ROOT}/two"),
         ("kustomize('over', 'nothing')", f'kustomize: "{ROOT}/nothing" does not exist'),
         ("kustomize('over')", 'command "kubectl kustomize over" failed'),
     ],
@@ -170,6 +173,7 @@ def test_errors(text: str, message: str) -> None:
         (Ran(0, "Client: v2.16.1"), 'could not parse Helm version from string "Client: v2.16.1"'),
         (Ran(0, "?"), 'could not parse Helm version from string "?"'),
         (Ran(0, "v4.0.0"), "helm template chart"),
+        (Ran(0, "WARNING: your config is readable by others: v1.1.1\nv3.9.1+g1\n"), "helm template chart"),
     ],
 )
 def test_helm_that_cannot_be_used(ran: Ran | None, message: str) -> None:

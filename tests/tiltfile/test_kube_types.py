@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -114,6 +115,5 @@ def test_kinds_that_the_client_does_not_know_stay_as_they_are(document: dict[str
     ],
 )
 def test_wrong_types(document: dict[str, Any], problem: str) -> None:
-    with pytest.raises(ValueError, match="cannot be handled as a") as caught:
+    with pytest.raises(ValueError, match=re.escape(problem)):
         decoded(document)
-    assert problem in str(caught.value)

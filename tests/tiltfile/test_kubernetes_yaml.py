@@ -90,7 +90,6 @@ def test_fields_of_the_wrong_type(path: str, value: object, *, found: str, place
     parent[last] = value
     assert problem(json.dumps(document)) == (
         f'Error reading yaml from {ROOT}/k.yaml: decoding Deployment "{"" if last == "name" else "a"}": '
-        'Deployment in version "v1" cannot be handled as a Deployment: '
         f"json: cannot unmarshal {found} into Go struct field {place} of type {wanted}"
     )
 

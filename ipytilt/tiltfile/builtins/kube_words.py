@@ -12,7 +12,7 @@ from ipytilt.tiltfile.builtin import Kind
 from ipytilt.tiltfile.draft import Wrong
 from ipytilt.tiltfile.evaluation import Eval
 from ipytilt.tiltfile.values import PortForwardValue
-from ipytilt.tiltfile.vocabulary import go_type, is_sequence
+from ipytilt.tiltfile.vocabulary import go_type, is_sequence, one_or_many
 
 # ---------------------------------------------------------------------------------------------- regular expressions
 
@@ -92,18 +92,26 @@ def _pod_selectors(_ev: Eval, value: Any) -> tuple[tuple[tuple[str, str], ...], 
     if isinstance(value, Dict):
         return tuple(filter(None, (_labels(value),)))
     if not isinstance(value, List):
-        raise Wrong(f"pod labels must be a dict or a list; got {type_name(value)}")
+        raise Wrong(f"pod labels must be a dict or a list; got {go_type(value)}")
     return tuple(filter(None, (_labels(item) for item in value)))
 
 
 def _labels(value: Any) -> tuple[tuple[str, str], ...]:
     if not isinstance(value, Dict):
-        raise Wrong(f"pod labels elements must be dicts; got {type_name(value)}")
+        raise Wrong(f"pod labels elements must be dicts; got {go_type(value)}")
     for what, items in (("keys", value.names()), ("values", list(value.values()))):
         for item in items:
             if not isinstance(item, str):
-                raise Wrong(f"pod label {what} must be strings; got '{to_repr(item)}' of type {type_name(item)}")
+                raise Wrong(f"pod label {what} must be strings; got '{to_repr(item)}' of type {go_type(item)}")
     return tuple(sorted(value.items()))
+
+
+def _path_texts(_ev: Eval, value: Any) -> tuple[str, ...]:
+    items = one_or_many(value)
+    for item in items:
+        if not isinstance(item, str):
+            raise Wrong(f"Expected string, got: {to_repr(item)}")
+    return items
 
 
 def _image_fields(_ev: Eval, value: Any) -> tuple[str, str, str]:
@@ -119,5 +127,6 @@ def _image_fields(_ev: Eval, value: Any) -> tuple[str, str, str]:
     return value["json_path"], value["repo_field"], value["tag_field"]
 
 
+PathTexts: TypeAlias = Annotated[tuple[str, ...], Kind("oneormany str", _path_texts)]
 PodSelectors: TypeAlias = Annotated[tuple[tuple[tuple[str, str], ...], ...], Kind("pod selectors", _pod_selectors)]
 MaybeImageFields: TypeAlias = Annotated[tuple[str, str, str] | None, Kind("image object", _image_fields)]
