@@ -69,11 +69,10 @@ def docker_build(
 ) -> None:
     """Build an image from a Dockerfile whenever a file of its context changes and a resource uses it.
 
-    `ref` is the name services and workloads use for it. `dockerfile` defaults to `<context>/Dockerfile`;
-    `dockerfile_contents` is its text. `ignore` (patterns) and `only` (paths) narrow the context, on top of
-    .dockerignore. `live_update` lists the steps that update a running container instead of building anew. `entrypoint`
-    and `container_args` replace the command of deployed containers, `match_in_env_vars` also replaces the name in their
-    environment (Kubernetes only). The rest are options of docker build; `cache` is obsolete and has no effect.
+    `dockerfile` defaults to `<context>/Dockerfile`; `dockerfile_contents` is its text. `ignore` (patterns) and `only`
+    (paths) narrow the context, on top of .dockerignore. `live_update` lists the steps that update a running container
+    instead of building anew. `entrypoint` and `container_args` replace the command of deployed containers. The rest are
+    options of docker build; `cache` is obsolete and has no effect.
     """
     if cache is not UNSET:
         ev.warn("docker_build(cache=...) is obsolete, and currently a no-op.")
