@@ -6,6 +6,7 @@ exceptions. Times are seconds of one monotonic clock passed in by the poster.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
@@ -18,7 +19,8 @@ class Source:
     """A piece of Tiltfile: a notebook cell or a file.
 
     `key` is stable over re-runs of the same cell; `name` is how errors call it; `base` is the directory relative paths
-    start from; `text` is None for a file, which is read anew at each load.
+    start from; `text` is None for a file, which is read anew at each load. `program` is a Python function that stands
+    in the place of a text.
     """
 
     key: str
@@ -26,6 +28,7 @@ class Source:
     base: str
     text: str | None = None
     path: str = ""
+    program: Callable[[], object] | None = None
 
 
 @dataclass(frozen=True, slots=True)

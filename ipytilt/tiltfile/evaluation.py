@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ipytilt.core.spec import Origin
+from ipytilt.core.spec import NOWHERE, Origin
 from ipytilt.processes import StartFailed, describe
 from ipytilt.starlark import Thread
 from ipytilt.tiltfile.draft import Draft, Wrong
@@ -44,7 +44,7 @@ class Eval:
     """One evaluation.
 
     `main` is the root Tiltfile (for a cell, the path it would have in its folder); `thread` runs the code; `globals_of`
-    runs another file and yields its globals.
+    runs another file and yields its globals; `place` is where a Python function calls the builtin that is running.
     """
 
     host: Host
@@ -55,6 +55,7 @@ class Eval:
     lines: list[str] = field(default_factory=list)
     thread: Thread | None = None
     globals_of: GlobalsOf = _no_files
+    place: Origin = NOWHERE
     _running: list[Running] = field(default_factory=list)
 
     @contextmanager
@@ -83,7 +84,7 @@ class Eval:
     def origin(self) -> Origin:
         """Where the user's own text calls the builtin that is running."""
         position = self.thread.position() if self.thread else None
-        return Origin(position.file, position.line, position.col) if position else Origin()
+        return Origin(*position) if position else self.place
 
     def is_running(self, path: str) -> bool:
         """The file is being executed, or waits for one it loads."""

@@ -19,6 +19,7 @@ from ipytilt.core.spec import Ignore, Origin, Spec
 from ipytilt.errors import Cancelled, TiltfileError
 from ipytilt.starlark import Cancelled as EvaluationCancelled
 from ipytilt.starlark import EvalError, Module, Position, StarlarkError, StarlarkSyntaxError, Thread, check
+from ipytilt.tiltfile import program
 from ipytilt.tiltfile.assemble import assemble
 from ipytilt.tiltfile.builtin import environment
 from ipytilt.tiltfile.builtins import extensions
@@ -155,7 +156,11 @@ class _Run:
         self._execute(f"__file__ = {json.dumps(path or join(base, 'Tiltfile'), ensure_ascii=False)}\n", "", namespace)
         text = ev.read(path, f"error reading file {path}") if path else source.text or ""
         with ev.running(Running(source.key, path, base)):
-            self._execute(text, name, namespace)
+            if source.program is None:
+                self._execute(text, name, namespace)
+            else:
+                self.texts[name] = program.text_of(source.program)
+                program.run(source.program, ev, self._predeclared, shown=name)
 
     def _execute(self, text: str, name: str, module: Module) -> None:
         self.texts[name] = text
