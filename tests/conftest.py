@@ -7,6 +7,7 @@ TILT_REQUIRE, or CI=true) turns such skips into failures. Everything runs on pyt
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """Add ``--require``."""
     default = os.environ.get("TILT_REQUIRE", _IN_CI if os.environ.get("CI") == "true" else "")
     parser.addoption("--require", default=default, help="markers whose tests fail instead of skipping, with commas")
+
+
+def pytest_configure() -> None:
+    """Undo what nohup and a shell's background do: a signal that is ignored here is ignored by every child, too."""
+    for number in (signal.SIGHUP, signal.SIGINT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,10 +27,6 @@ KERNEL = """
     import os, signal, sys, time
     from ipytilt import processes
 
-    # Whoever runs the tests may have had these ignored, as nohup does.
-    signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
     def start(script, **options):
         def show(stream, line):
             os.write(1, f"{line}\\n".encode())
