@@ -75,8 +75,16 @@ def describe(argv: Sequence[str]) -> str:
 
 
 def command_env(base: Mapping[str, str], extra: Mapping[str, str]) -> dict[str, str]:
-    """The environment of a user's command: defaults for a program without a terminal, then `base`, then `extra`."""
-    return {"LINES": "24", "COLUMNS": "80", "PYTHONUNBUFFERED": "1", **base, **extra}
+    """The environment of a user's command: defaults, then `base`, then `extra`.
+
+    The defaults are for a program without a terminal, and what scripts written for Tilt expect: the address its server
+    would have, and which kube config is meant.
+    """
+    defaults = {"LINES": "24", "COLUMNS": "80", "PYTHONUNBUFFERED": "1", "TILT_HOST": "localhost", "TILT_PORT": "10350"}
+    kube_config = os.path.join(base.get("HOME", ""), ".kube", "config")
+    if os.path.isabs(kube_config) and os.path.exists(kube_config):
+        defaults["KUBECONFIG"] = kube_config
+    return {**defaults, **base, **extra}
 
 
 class Process:

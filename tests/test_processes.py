@@ -145,16 +145,32 @@ def test_directory_and_environment(tmp_path: Path) -> None:
     assert done.stdout.decode().split("\n") == [str(tmp_path), "1 ", ""]
 
 
+DEFAULTS = {"LINES": "24", "COLUMNS": "80", "PYTHONUNBUFFERED": "1", "TILT_HOST": "localhost", "TILT_PORT": "10350"}
+
+
 @pytest.mark.parametrize(
     "base, extra, expected",
     [
-        ({}, {}, {"LINES": "24", "COLUMNS": "80", "PYTHONUNBUFFERED": "1"}),
-        ({"LINES": "50", "A": "1"}, {}, {"LINES": "50", "COLUMNS": "80", "PYTHONUNBUFFERED": "1", "A": "1"}),
-        ({"A": "1"}, {"A": "2", "COLUMNS": "9"}, {"LINES": "24", "COLUMNS": "9", "PYTHONUNBUFFERED": "1", "A": "2"}),
+        ({}, {}, {}),
+        ({"LINES": "50", "A": "1"}, {}, {"LINES": "50", "A": "1"}),
+        ({"A": "1"}, {"A": "2", "COLUMNS": "9"}, {"COLUMNS": "9", "A": "2"}),
+        (
+            {"TILT_PORT": "1", "HOME": "/nowhere"},
+            {"TILT_HOST": "h"},
+            {"TILT_PORT": "1", "HOME": "/nowhere"} | {"TILT_HOST": "h"},
+        ),
     ],
 )
 def test_command_env(base: dict[str, str], extra: dict[str, str], expected: dict[str, str]) -> None:
-    assert command_env(base, extra) == expected
+    assert command_env(base, extra) == DEFAULTS | expected
+
+
+def test_commands_are_told_which_kube_config_is_meant(tmp_path: Path) -> None:
+    config = tmp_path / ".kube" / "config"
+    config.parent.mkdir()
+    config.touch()
+    assert command_env({"HOME": str(tmp_path)}, {})["KUBECONFIG"] == str(config)
+    assert command_env({"HOME": str(tmp_path), "KUBECONFIG": "/other"}, {})["KUBECONFIG"] == "/other"
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ class Host(Protocol):
         on_line: Line | None = None,
         cancelled: Callable[[], bool] = lambda: False,
     ) -> Ran:
-        """Run a command with `env` on top of the environment and wait for it.
+        """Run a command with `env` on top of the environment (and of defaults, see `command_env`) and wait for it.
 
         Raises `StartFailed`. When `cancelled` becomes true the command is killed and `Cancelled` raised.
         """
@@ -176,7 +176,7 @@ class DiskHost(Recorder):
         process = processes.spawn(
             argv,
             cwd=cwd,
-            env={**self.environ, **(env or {})},
+            env=processes.command_env(self.environ, env or {}),
             stdin=stdin.encode("utf-8", "surrogateescape"),
             on_line=_each(on_line) if on_line else None,
             on_data=lambda stream, data: output[stream].extend(data),

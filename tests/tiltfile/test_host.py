@@ -62,17 +62,18 @@ def test_looking_around(tree: str) -> None:
         host.real(f"{tree}/none")
 
 
-def test_running_commands(tree: str) -> None:
+def test_running_commands(tree: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TILT_PORT", raising=False)
     lines: list[str] = []
     ran = DiskHost().run(
-        ["sh", "-c", "cat; echo $EXTRA; pwd; echo e >&2; exit 3"],
+        ["sh", "-c", "cat; echo $EXTRA$TILT_PORT; pwd; echo e >&2; exit 3"],
         cwd=tree,
         env={"EXTRA": "x"},
         stdin="in\n",
         on_line=lines.append,
     )
-    assert (ran.code, ran.stdout, ran.stderr) == (3, f"in\nx\n{os.path.realpath(tree)}\n", "e\n")
-    assert sorted(lines) == sorted(["in", "x", os.path.realpath(tree), "e"])
+    assert (ran.code, ran.stdout, ran.stderr) == (3, f"in\nx10350\n{os.path.realpath(tree)}\n", "e\n")
+    assert sorted(lines) == sorted(["in", "x10350", os.path.realpath(tree), "e"])
 
 
 def test_a_command_that_is_not_there() -> None:
