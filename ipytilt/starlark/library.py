@@ -262,12 +262,14 @@ def ord_(c: Any, /) -> int:
 
 
 @universal
-def print_(*args: Any, sep: Any = " ", **kwargs: Any) -> None:
+def print_(*args: Any, sep: str = " ") -> None:
     """Write the values as one line to the log."""
-    words = [to_str(arg) for arg in args] + [f"{name}={to_str(value)}" for name, value in kwargs.items()]
+    if type(sep) is not str:
+        raise EvalError(f"for parameter sep: got {type_name(sep)}, want string")
+    words = [arg.decode(errors="replace") if type(arg) is bytes else to_str(arg) for arg in args]
     thread = cast("_Printer | None", CURRENT.get())
     if thread is not None:
-        thread.print(to_str(sep).join(words))
+        thread.print(sep.join(words))
 
 
 @universal

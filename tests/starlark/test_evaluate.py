@@ -191,8 +191,17 @@ def test_the_stack_is_there_while_running() -> None:
 
 def test_print_goes_to_the_host() -> None:
     lines: list[str] = []
-    run('print("a", [1, "b"], None, sep="-")\nprint()\nprint({"k": 1.0}, x=1)', thread=Thread(print=lines.append))
-    assert lines == ['a-[1, "b"]-None', "", '{"k": 1.0} x=1']
+    run('print("a", [1, "b"], None, sep="-")\nprint()\nprint({"k": 1.0}, b"raw")', thread=Thread(print=lines.append))
+    assert lines == ['a-[1, "b"]-None', "", '{"k": 1.0} raw']
+
+
+@pytest.mark.parametrize(
+    "call, message",
+    [("print(1, end='')", 'unexpected keyword argument "end"'), ("print(1, sep=2)", "sep: got int, want string")],
+)
+def test_what_print_refuses(call: str, message: str) -> None:
+    with pytest.raises(EvalError, match=message):
+        run(call, thread=Thread())
 
 
 def test_functions_are_called_by_the_host() -> None:
