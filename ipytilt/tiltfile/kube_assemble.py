@@ -22,6 +22,7 @@ from ipytilt.tiltfile.draft import Draft, ImageDraft, ResourceDraft, Wrong
 from ipytilt.tiltfile.host import Host
 from ipytilt.tiltfile.image_builds import Builds
 from ipytilt.tiltfile.kube_draft import CustomDeployDraft, ImageFields, KubeObject, ResourceOptions
+from ipytilt.tiltfile.kube_types import with_empty_parts
 from ipytilt.tiltfile.vocabulary import go_type
 
 UNCATEGORIZED = "uncategorized"
@@ -133,6 +134,8 @@ class _Grouping:
     def workloads(self) -> None:
         """A resource for each workload, with the services that lead to it."""
         workloads = [item for item in self.draft.kube.objects if self._rules[item] or self._images[item]]
+        for item in workloads:
+            del self._free[item]  # a service that is a workload is nobody else's
         for item, name in zip(workloads, self._workload_names(workloads), strict=True):
             try:
                 resource = self._new(name, item)
@@ -140,7 +143,8 @@ class _Grouping:
                 shown = _shown(item.identity)
                 message = f"error making resource for workload {shown}: {wrong.message}"
                 raise Wrong(message, origin=item.origin) from None
-            self._place(item, resource)
+            resource.objects.append(item)
+            self._attract(item, resource)
 
     def _workload_names(self, workloads: Sequence[KubeObject]) -> list[str]:
         identities = [item.identity for item in workloads]
@@ -170,7 +174,10 @@ class _Grouping:
         for item in list(self._free):
             if item in self._free and manifests.has_pod_template(item.document):
                 name = item.identity.name
-                self._place(item, self._named(name) or self._new(name, item))
+                resource = self._named(name) or self._new(name, item)
+                del self._free[item]
+                resource.objects.append(item)
+                self._attract(item, resource)
 
     def _new(self, name: str, item: KubeObject) -> KubeResource:
         self.draft.claim(name, "k8s_resource", item.origin, source=item.source)
@@ -178,13 +185,13 @@ class _Grouping:
         self.resources.append(resource)
         return resource
 
-    def _place(self, item: KubeObject, resource: KubeResource) -> None:
+    def _attract(self, item: KubeObject, resource: KubeResource) -> None:
+        """The services that lead to an object's pods become part of its resource."""
         free_services = [service for service in self._services if service in self._free]
-        attracted = [service for service in free_services if manifests.serves(service.document, item.document)]
-        for member in (item, *attracted):
-            if member in self._free:  # a service that is a workload itself may have been attracted before
-                del self._free[member]
-                resource.objects.append(member)
+        for service in free_services:
+            if manifests.serves(service.document, item.document):
+                del self._free[service]
+                resource.objects.append(service)
 
     def _named(self, name: str) -> KubeResource | None:
         return next((resource for resource in self.resources if resource.name == name), None)
@@ -352,7 +359,7 @@ def _joined(fields: ImageFields, item: KubeObject) -> Iterator[str]:
 
 def _hits(path: JsonPath, item: KubeObject) -> list[object]:
     try:
-        return path.find(item.document)
+        return path.find(with_empty_parts(item.document))
     except LookupError as error:
         raise Wrong(f'Matching strings (json_path="{path.text}"): {error.args[0]}') from None
 

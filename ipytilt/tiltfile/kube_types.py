@@ -53,6 +53,28 @@ def decoded(document: Mapping[str, Any]) -> dict[str, Any]:
     return written
 
 
+def with_empty_parts(document: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The document with an empty list or map in place of each that a kind could have: what JSON paths are followed in.
+
+    So a path through the init containers of a Deployment that has none finds nothing, and that is no error.
+    """
+    who = identity(document)
+    model = _model(who, document) if who.is_built_in else ""
+    return _with_empty_parts(document, model) if model else document
+
+
+def _with_empty_parts(value: Any, kind: str) -> Any:
+    if match := _LIST.fullmatch(kind):
+        return [_with_empty_parts(item, match[1]) for item in value]
+    if not _MODEL.fullmatch(kind):
+        return value
+    fields = _fields(kind)
+    empty: dict[str, Any] = {
+        name: [] if _LIST.fullmatch(of) else {} for name, of in fields.items() if "[" in of or "(" in of
+    }
+    return empty | {name: _with_empty_parts(item, fields.get(name, "")) for name, item in value.items()}
+
+
 def _model(who: Identity, document: Mapping[str, Any]) -> str:
     """The model of a kind, "" if there is none."""
     from kubernetes.client import models

@@ -19,11 +19,27 @@ from ipytilt.tiltfile.kube_types import decoded
 def parse(text: str, place: str) -> list[dict[str, Any]]:
     """The objects in a text, in order; `Wrong` names the `place` the text is from."""
     try:
-        return [item for document in documents(text) if document is not None for item in _objects(document)]
+        return [item for document in _documents(text) if document is not None for item in _objects(document)]
     except (YamlError, Wrong) as error:
         if "json parse error" in str(error) and place.startswith("/"):
             raise Wrong(f"{place} is not a valid YAML file: {error}") from None
         raise Wrong(f"Error reading yaml from {place}: {error}") from None
+
+
+def _documents(text: str) -> Iterator[Any]:
+    """YAML, or JSON: one object after the other, with tabs and escapes that YAML does not have."""
+    try:
+        yield from list(_json_objects(text)) if text.lstrip().startswith("{") else documents(text)
+    except json.JSONDecodeError:
+        yield from documents(text)
+
+
+def _json_objects(text: str) -> Iterator[Any]:
+    decoder, at = json.JSONDecoder(), 0
+    while rest := text[at:].lstrip():
+        at = len(text) - len(rest)
+        found, at = decoder.raw_decode(text, at)
+        yield found
 
 
 def _objects(document: Any) -> Iterator[dict[str, Any]]:

@@ -70,6 +70,8 @@ def target(found: Spec, name: str) -> Kubernetes:
         ("workload_to_resource_function(lambda id: id.name.upper())", "D(a,i)", "A: Deployment a"),
         ("k8s_kind('.', api_version='^ex')", "X(w)", "w: Widget w"),
         ("k8s_image_json_path('{.spec.img}', name='^W$')", "X(w)", "w: Widget w"),
+        ("k8s_kind('^Service$')", "D(a,i) S(a)", "a:deployment: Deployment a; a:service: Service a"),
+        ("k8s_kind('Service', api_version='^v1$')", "S(b) D(a,i)", "b: Service b; a: Deployment a"),
         ("k8s_image_json_path('{.spec.img}', namespace='other')", "X(w)", "uncategorized: Widget w"),
         ("k8s_yaml(blob('{apiVersion: v1, kind: List, items: [{apiVersion: v1, kind: Pod}]}'))", "C(c)", None),
     ],
@@ -121,6 +123,13 @@ def test_what_a_naming_function_gets() -> None:
 def test_where_custom_kinds_keep_images(text: str, builds: tuple[str, ...]) -> None:
     found = spec(f"docker_build('img', '.')\ndocker_build('other', '.')\n{text}", WIDGETS)
     assert found.resources[0].images == builds
+
+
+def test_paths_through_what_a_known_kind_might_have_but_has_not_find_nothing() -> None:
+    paths = "'{.spec.template.spec.initContainers[*].image}', '{.spec.template.spec.containers[*].env[*].value}'"
+    assert spec(f"k8s_image_json_path([{paths}], kind='Deployment')", objects("D(a,i)")).resources[0].images == ()
+    wrong = failure("k8s_image_json_path('{.spec.template.spec.initContainer[*].image}', kind='D')", objects("D(a,i)"))
+    assert "initContainer is not found" in wrong.message
 
 
 def test_environment_variables_name_images_only_if_asked_to() -> None:

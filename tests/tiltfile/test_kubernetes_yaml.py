@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from ipytilt.tiltfile.kube_yaml import parse
 from ipytilt.tiltfile.load import LoadError
 from tests.tiltfile.cases_k8s import objects
 from tests.tiltfile.evaluated import ROOT, evaluate
@@ -35,6 +36,24 @@ def problem(yaml: str) -> str:
 def test_filter_yaml(text: str, yaml: str, matching: list[str], rest: list[str]) -> None:
     code = f"print([[o['metadata']['name'] for o in decode_yaml_stream(b)] for b in filter_yaml('k.yaml', {text})])"
     assert evaluate(code, {"k.yaml": yaml}).log == (str([matching, rest]).replace("'", '"'),)
+
+
+@pytest.mark.parametrize(
+    "text, names",
+    [
+        ('{"kind": "Pod", "apiVersion": "v1",\n\t"metadata": {"name": "\\ud83d\\ude00"}}', ["\U0001f600"]),
+        (
+            '{"kind": "Pod", "apiVersion": "v1", "metadata": {"name": "a"}}\n{"kind": "Pod", "apiVersion": "v1"}',
+            ["a", ""],
+        ),
+        ("{kind: Pod, apiVersion: v1, metadata: {name: a}}\n---\n{kind: Pod, apiVersion: v1}", ["a", ""]),
+        ("# said before\n--- # and here\nkind: Pod\napiVersion: v1\n---\n# nothing\n---\n...\n", [""]),
+        ("kind: Pod\napiVersion: v1\nmetadata: &m {labels: &l {name: b}, name: a, annotations: {<<: *l}}\n", ["a"]),
+        ("kind: List\napiVersion: v1\nitems: [{kind: Pod, apiVersion: v1}, {kind: List, apiVersion: v1}]", [""]),
+    ],
+)
+def test_texts(text: str, names: list[str]) -> None:
+    assert [document.get("metadata", {}).get("name", "") for document in parse(text, "here")] == names
 
 
 def test_filtered_yaml_is_normalised() -> None:
