@@ -139,7 +139,7 @@ def _succeeded(state: State, track: Track, *, resource: Resource, run: Run, outc
         ready_at_once = resource.target.serve is None
         return replace(track, was_ready=track.was_ready or ready_at_once)
     containers = _containers_after(state, track, resource=resource, run=run, applied=outcome.applied)
-    ready = any(c.container.running for c in containers.values())
+    ready = resource.deployed_is_ready or any(c.container.running for c in containers.values())
     return replace(track, containers=containers, was_ready=track.was_ready or ready, runtime_since=run.started_at)
 
 

@@ -355,6 +355,11 @@ class Resource:
             case Kubernetes():
                 return "kubernetes"
 
+    @property
+    def deployed_is_ready(self) -> bool:
+        """Nothing of it runs that could become ready: deploying it is all there is to do."""
+        return isinstance(self.target, Kubernetes) and self.target.pod_readiness == "ignore"
+
 
 # ---------------------------------------------------------------------------------------------- the whole
 

@@ -51,6 +51,8 @@ def runtime_status(state: State, resource: Resource, *, health: bool = True) -> 
             return Status("not_applicable")
         case Local() as local:
             found = _server(track, probed=local.probe is not None)
+        case _ if resource.deployed_is_ready and track.deployed:
+            return Status("ok", "Deployed")
         case _:
             found = _containers(track, health=health)
     if found.word == "pending" and not track.containers and track.server is None:

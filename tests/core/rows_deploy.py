@@ -47,7 +47,7 @@ def _() -> None:
     assert [one.ref for one in applied(only(world)).images] == ["b"]
 
 
-@row(164, also=(f"{CONTRACT}[recreate_and_force_give_a_fresh_container-sandbox]",))
+@row(164, also=(f"{CONTRACT}[sandbox-recreate_and_force_give_a_fresh_container]",))
 def _() -> None:
     world = two_images()
     world.trigger("web")
@@ -55,7 +55,7 @@ def _() -> None:
     assert applied(only(world)).force
 
 
-@row(171, also=(f"{CONTRACT}[recreate_and_force_give_a_fresh_container-sandbox]",))
+@row(171, also=(f"{CONTRACT}[sandbox-recreate_and_force_give_a_fresh_container]",))
 def _() -> None:
     world = at_rest(service("db"))
     world.trigger("db")

@@ -61,7 +61,7 @@ def _() -> None:
     assert commands(saved("src/setup.py")) == ["pip check", "touch /app/reload"]
 
 
-@row(47, also=("tests/engines/test_contract.py::test_contract[files_are_copied_replaced_and_removed-sandbox]",))
+@row(47, also=("tests/engines/test_contract.py::test_contract[sandbox-files_are_copied_replaced_and_removed]",))
 def _() -> None:
     assert sent(saved("src/old.py")) == [("src/old.py", "/app/src/old.py")]
 

@@ -110,6 +110,14 @@ def _() -> None:
     assert names(world) == ["b"]
 
 
+@row(101)
+def _() -> None:
+    world = World(spec(local("l", resource_deps=("y",)), kubernetes("y", pod_readiness="ignore")))
+    assert (names(world), held(world, "l")) == (["y"], "waiting-for-dep")
+    world.finish("y")
+    assert names(world) == ["l"]
+
+
 @row(102, better="the wait for a slot has a reason and names who has them")
 def _() -> None:
     world = parallel_limit(1, "a", "b")

@@ -93,7 +93,7 @@ def _() -> None:
     assert effect(WEB + "docker_build('web', './web')", ".git/index", inside) == {}
 
 
-@row(6, also=("tests/engines/test_contract.py::test_contract[ignored_files_are_not_in_the_context-sandbox]",))
+@row(6, also=("tests/engines/test_contract.py::test_contract[sandbox-ignored_files_are_not_in_the_context]",))
 def _() -> None:
     ignoring = {".dockerignore": "**/ignored.txt"}
     assert effect(BUILD, "sub/ignored.txt", ignoring) == {}

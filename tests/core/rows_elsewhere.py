@@ -1,0 +1,80 @@
+"""The rows that `test_behaviour` does not play: shown by tests of other layers, or not there yet and why."""
+
+from __future__ import annotations
+
+_WATCHER = "tests/runtime/test_watcher.py::test_case_"
+_ROOTS = "tests/runtime/test_watcher_roots.py::test_case_"
+_DISK = "tests/runtime/test_behaviour.py::test_"
+_CONTAINERS = "tests/engines/test_docker_containers.py::test_"
+_FILLING = "tests/runtime/test_session.py::test_89_90_91_an_initial_sync_fills_a_new_container"
+_LOCAL = "tests/engines/test_local.py::test_"
+_CI = "tests/core/test_ci.py::test_rows"
+
+ELSEWHERE = {
+    "20": f"{_ROOTS}20_a_root_made_together_with_its_parents",
+    "21": f"{_ROOTS}21_beside_a_missing_root",
+    "22": f"{_WATCHER}22_everything_in_new_directories_is_reported_and_watched",
+    "23": f"{_WATCHER}23_removed_and_made_again",
+    "24": f"{_WATCHER}24_a_link_is_a_path_of_its_own",
+    "25": f"{_WATCHER}25_an_ignored_directory_costs_no_kernel_watch",
+    "26": f"{_WATCHER}26_a_directory_that_only_gets_a_new_time_or_mode",
+    "29": "tests/runtime/test_inotify.py::test_case_29_what_was_lost_is_found_by_comparing",
+    "31": f"{_DISK}31_a_run_without_a_user_watches_nothing",
+    "42": f"{_DISK}42_a_socket_is_left_out_and_the_rest_is_sent",
+    "43": "tests/engines/test_context.py::test_a_file_that_changes_while_it_is_sent_leaves_the_archive_whole",
+    "67": f"{_CONTAINERS}without_a_shell_files_go_through_the_archive_interface",
+    "68": f"{_CONTAINERS}what_the_user_may_not_write_is_named_with_the_user",
+    "72": f"{_DISK}72_a_failed_command_keeps_the_container_from_being_restarted",
+    "89": _FILLING,
+    "90": _FILLING,
+    "91": _FILLING,
+    "141": "tests/runtime/test_session.py::test_141_what_a_command_writes_is_built_into_the_image_once",
+    "149": f"{_LOCAL}a_server_that_ignores_the_request_is_killed_after_the_grace",
+    "150": f"{_LOCAL}what_a_command_leaves_in_the_background_ends_with_it",
+    "167": "tests/engines/test_docker_build.py::test_a_custom_build_that_fails_says_why",
+    "173": f"{_CI}[173 a build fails]",
+    "175": f"{_CI}[175 and after it]",
+    "178": f"{_CI}[178 a server whose probe never succeeds]",
+    "179": f"{_CI}[179 what nobody starts by itself]",
+    "180": f"{_CI}[180 all is disabled]",
+}
+"""Row -> the test that shows it."""
+
+BETTER_ELSEWHERE = {
+    "22": "every file is reported, however quickly its directories were made",
+    "29": "Tilt loses what happened in between; we compare the tree with what was known and report the difference",
+    "67": "an image without tar is updated through the archive interface of the engine",
+}
+"""Row of `ELSEWHERE` -> in what we deliberately do better than Tilt."""
+
+KUBERNETES = {
+    "53": "containers chosen by name belong to k8s_custom_deploy",
+    "55": "init containers",
+    "61": "several containers in a pod",
+    "62": "init containers",
+    "63": "containers of a pod are found by the name of their image",
+    "157": "images are put into objects",
+    "158": "the API server refuses a change",
+    "159": "the API server refuses an annotation",
+    "160": "applying has a time limit",
+    "161": "objects are collected after an apply",
+    "162": "objects move between resources",
+    "163": "objects are collected after an apply",
+    "165": "a cluster has a registry, or loads images",
+    "166": "a registry is refused with Compose",
+    "168": "pods of several ReplicaSets",
+    "169": "pods are found by labels",
+    "170": "events of a cluster",
+    "176": "a Job's own condition",
+    "181": "annotations of objects",
+    "182": "namespaces",
+}
+"""Row -> what of the cluster it is about: nothing applies to a cluster yet."""
+
+MISSING = {
+    "152": "buttons with commands are not carried out",
+    "153": "buttons with inputs are not carried out",
+    "154": "buttons with inputs are not carried out",
+    "156": "an image deleted by hand is not noticed; a trigger builds it again",
+}
+"""Row -> what is not there yet."""

@@ -1,0 +1,64 @@
+"""Rows of the behaviour table that need a disk and a container; the others are in `tests/core`."""
+
+from __future__ import annotations
+
+import io
+import socket
+import tarfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ipytilt.core.events import Source
+from ipytilt.core.steps import Copy
+from ipytilt.engines.context import sync_archive
+from ipytilt.runtime.session import Config, Session
+from tests.support import eventually
+from tests.support.project import PATIENCE, TILTFILE, Project
+
+pytestmark = pytest.mark.timeout(180)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Iterator[Project]:
+    """A project that runs in the sandbox."""
+    made = Project(tmp_path / "behaviour", "sandbox")
+    yield made
+    made.close()
+
+
+def test_31_a_run_without_a_user_watches_nothing(tmp_path: Path) -> None:
+    session = Session(Config("sandbox", str(tmp_path), subcommand="ci"))
+    text = "local_resource('gen', 'true', deps=['dep'])"
+    session.wait_loaded(session.put(Source("cell:1", "Cell 1", str(tmp_path), text)), PATIENCE)
+    session.ci(PATIENCE)
+    (tmp_path / "dep").write_text("saved")
+    session.handled()
+    assert not [thread.name for thread in threading.enumerate() if thread.name.startswith("ipytilt-watcher")]
+    assert len(session.state.tracks["gen"].history) == 1
+    assert session.stop() == ()
+
+
+def test_42_a_socket_is_left_out_and_the_rest_is_sent(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("A")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(str(tmp_path / "socket"))
+        copies = [Copy(str(tmp_path / name), f"/app/{name}") for name in ("a.txt", "socket")]
+        archive, placed = sync_archive(copies, engine="sandbox")
+        with tarfile.open(fileobj=io.BytesIO(b"".join(archive))) as tar:
+            assert tar.getnames() == ["app/a.txt"]
+    assert placed.removals == ()
+
+
+def test_72_a_failed_command_keeps_the_container_from_being_restarted(project: Project) -> None:
+    project.up(TILTFILE.replace("'app/hook.sh'),", "'app/hook.sh'), restart_container(),"))
+    before = project.container()
+    project.write("app/hook.sh", "exit 3\n")
+    project.until(lambda s: any(r.lane == "live" and r.result == "error" for r in s.tracks["app"].history))
+    assert project.container().started_at == before.started_at
+    project.write("app/hook.sh", "true\n")
+    assert eventually(lambda: project.container().started_at != before.started_at, timeout=PATIENCE)
+    project.ready()
+    assert project.container().id == before.id
