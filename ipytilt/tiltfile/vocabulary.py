@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable, Iterable
 from types import FunctionType
 from typing import Annotated, Any, TypeAlias
-from urllib.parse import urlsplit
 
 from ipytilt.core.images import Reference, parse
 from ipytilt.core.spec import Link, TriggerMode
 from ipytilt.starlark import Builtin, Dict, List, Set, Struct, to_repr, type_name
+from ipytilt.tiltfile import urls
 from ipytilt.tiltfile.builtin import Kind
 from ipytilt.tiltfile.draft import Wrong
 from ipytilt.tiltfile.evaluation import Eval
@@ -256,18 +256,14 @@ def _link(value: Any) -> Link:
     raise Wrong(f"Want a string, a link, or a sequence of these; found {to_repr(value)} (type: {type_name(value)})")
 
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
-
-
 def link_url(url: str) -> str:
-    """The URL with a scheme: `http` if it has none."""
+    """The URL as it is shown, with a scheme: `http` if it has none."""
     if not url:
         raise Wrong("url empty")
     try:
-        urlsplit(url)
+        return urls.normal(url, scheme="http")
     except ValueError as error:
         raise Wrong(f'validating URL "{url}": {error}') from None
-    return url if _SCHEME.match(url) else f"http://{url}"
 
 
 def reference(text_: str, place: str) -> Reference:
@@ -309,10 +305,9 @@ def patterns(parameter: str) -> Callable[[Eval, Any], tuple[str, ...]]:
         items = one_or_many(value)
         for item in items:
             if not isinstance(item, str):
-                found = f"found {to_repr(item)} (type: {type_name(item)})"
-                raise Wrong(f"{parameter} must be a string or a sequence of strings; {found}")
+                raise Wrong(f"{parameter} must be a string or a sequence of strings; found a {go_type(item)}")
             if "\n" in item:
-                raise Wrong(f"{parameter} cannot contain newlines; found {to_repr(item)}")
+                raise Wrong(f"{parameter} cannot contain newlines; found {parameter}: {to_repr(item)}")
         return items
 
     return convert

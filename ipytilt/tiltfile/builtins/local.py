@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 from ipytilt.core.spec import (
     Command,
@@ -17,7 +16,7 @@ from ipytilt.core.spec import (
 )
 from ipytilt.processes import describe
 from ipytilt.starlark import Struct, type_name
-from ipytilt.tiltfile import kube_context
+from ipytilt.tiltfile import kube_context, urls
 from ipytilt.tiltfile.builtin import Kind, Registered, builtin, constant
 from ipytilt.tiltfile.draft import LocalDraft, Wrong
 from ipytilt.tiltfile.evaluation import Eval
@@ -271,9 +270,9 @@ def port_forward(
     """
     del ev
     try:
-        urlsplit(link_path)
+        urls.normal(link_path, scheme="http")
     except ValueError as error:
-        raise Wrong(f"parsing path {link_path!r}: {error}") from None
+        raise Wrong(f"parsing `link_path` param: {error}") from None
     return PortForwardValue(PortForward(local_port, container_port, host, name, link_path.removeprefix("/")))
 
 

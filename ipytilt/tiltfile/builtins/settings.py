@@ -8,11 +8,10 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from ipytilt.core.spec import Ignore, PruneSettings
-from ipytilt.starlark import type_name
 from ipytilt.tiltfile.builtin import Kind, builtin
 from ipytilt.tiltfile.draft import Wrong
 from ipytilt.tiltfile.evaluation import Eval
-from ipytilt.tiltfile.vocabulary import Cmd, Duration, Env, MaybePath, Strs
+from ipytilt.tiltfile.vocabulary import Cmd, Duration, Env, MaybePath, Strs, go_type
 
 TILT_VERSION = (0, 37, 6)
 """The version of Tilt whose language this is: what `version_settings(constraint=...)` is compared with."""
@@ -26,7 +25,7 @@ _OBSOLETE_FEATURES = (
 
 def _int_or_none(_ev: Eval, value: Any) -> int | None:
     if value is not None and type(value) is not int:
-        raise Wrong(f"got {type_name(value)}, want int")
+        raise Wrong(f"got {go_type(value)}, want int")
     return value
 
 
