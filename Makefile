@@ -3,7 +3,7 @@ PYTHON ?= python3
 BOOTSTRAP := $(PYTHON) tools/bootstrap.py
 VENV := .venv/bin/python
 
-.PHONY: demo test bench storm lint format clean
+.PHONY: demo test bench fuzz storm lint format clean
 
 demo:  ## JupyterLab on the quickstart notebook; Ctrl-C ends it
 	@$(BOOTSTRAP)
@@ -23,6 +23,10 @@ storm:  ## many thousand random operations on the files while containers die; at
 	@$(BOOTSTRAP) dev test
 	-@$(VENV) -m tools.rig install
 	@exec $(VENV) -m tests.storm $(ARGS)
+
+fuzz:  ## 20,000 mutated Tiltfiles; ARGS="--seed 7 --count 500" for others. What ends badly is kept as a test
+	@$(BOOTSTRAP) dev test
+	@exec $(VENV) -m tests.fuzz $(ARGS)
 
 lint:
 	@$(BOOTSTRAP) dev test

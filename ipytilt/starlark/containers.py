@@ -88,7 +88,7 @@ def _place(items: List, value: Any, start: Any, end: Any) -> int:
 
 def _insert(items: List, place: Any, x: Any, /) -> None:
     items.writable("insert into")
-    items.insert(want_int(place), x)
+    items.insert(max(-len(items), min(want_int(place), len(items))), x)
     check_items(len(items))
 
 

@@ -82,6 +82,7 @@ def mul(left: Any, right: Any) -> Any:
         limit = MAX_TEXT if kinds[0] in (str, bytes) else MAX_ITEMS
         if size * right > limit:
             raise EvalError(f"excessive repeat ({size} * {right} elements)")
+        right = right if size and right > 0 else 0  # Python refuses huge counts even where nothing is repeated
         return whole(left * right) if kinds[0] is str else kinds[0](left * right)
     return unknown("*", left, right)
 

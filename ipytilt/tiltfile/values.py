@@ -127,10 +127,10 @@ class Environ(Value):
         return len(self.environ)
 
     def __contains__(self, name: object) -> bool:
-        return name in self.environ
+        return isinstance(name, str) and name in self.environ
 
     def __getitem__(self, name: Any) -> str:
-        if name not in self.environ:
+        if name not in self:
             raise EvalError(f"key {to_repr(name)} not in environ")
         return self.environ[name]
 

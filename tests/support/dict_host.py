@@ -52,7 +52,7 @@ class DictHost(Recorder):
             self.record(path)
         if path not in self.texts:
             raise FileNotFoundError(2, "No such file or directory", path)
-        return self.texts[path].encode()
+        return self.texts[path].encode("utf-8", "surrogateescape")
 
     def exists(self, path: str) -> bool:
         """Something is there."""
@@ -102,6 +102,7 @@ class DictHost(Recorder):
 
     def keep_text(self, text: str, suffix: str) -> str:
         """Keep it among the files."""
-        path = f"/tmp/kept-{hashlib.sha256(text.encode()).hexdigest()[:8]}{suffix}"
+        digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+        path = f"/tmp/kept-{digest[:8]}{suffix}"
         self.texts[path] = text
         return path
