@@ -102,14 +102,16 @@ class Host(Protocol):
 
 
 class Recorder:
-    """The part every host shares: which paths were recorded."""
+    """The part every host shares: which paths were recorded, and which are kept texts, which nobody edits."""
 
     def __init__(self) -> None:
         self._reads: set[str] = set()
+        self.kept: set[str] = set()
 
     def record(self, path: str) -> None:
         """A change of this path (or below it) reloads the Tiltfile."""
-        self._reads.add(path)
+        if path not in self.kept:
+            self._reads.add(path)
 
     @property
     def reads(self) -> tuple[str, ...]:
@@ -213,6 +215,7 @@ class DiskHost(Recorder):
         path = os.path.join(folder, hashlib.sha256(data).hexdigest()[:20] + suffix)
         with open(path, "wb") as file:
             file.write(data)
+        self.kept.add(path)
         return path
 
 

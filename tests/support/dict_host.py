@@ -105,4 +105,5 @@ class DictHost(Recorder):
         digest = hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
         path = f"/tmp/kept-{digest[:8]}{suffix}"
         self.texts[path] = text
+        self.kept.add(path)
         return path

@@ -277,6 +277,7 @@ def test_the_environment_wins_over_env_files() -> None:
 def test_paths_of_inline_yaml_start_from_the_tiltfile() -> None:
     loaded = evaluate("docker_compose(blob('services: {a: {build: app}}'), project_name='p')", {"app/Dockerfile": ""})
     assert loaded.spec.images["p_a"].watched == (f"{ROOT}/app",)
+    assert loaded.reads == (f"{ROOT}/.tiltignore", f"{ROOT}/Tiltfile", f"{ROOT}/app/.dockerignore")
 
 
 def test_included_files() -> None:
