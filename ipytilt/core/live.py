@@ -85,7 +85,8 @@ def first_sync(rules: LiveUpdate, path: str) -> Sync | None:
 def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ...], ...] = ()) -> Mapped:
     """Sort changed paths by the rules (first matching sync wins; triggers look at synced paths only).
 
-    `unmet` are commands that failed before: they run whatever changed.
+    Rules without any sync copy nothing: what their run steps cover is dealt with by running them. `unmet` are commands
+    that failed before: they run whatever changed.
     """
     copies: dict[str, Copy] = {}
     because: list[Because] = []
@@ -98,6 +99,9 @@ def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ..
         if stop is not None:
             stopped.append(path)
             because.append(Because(f"fall_back_on({_short(stop.path, rules.base)!r}) covers it", stop.origin, path))
+        if sync is None and not rules.syncs and any(_covers(run, path) for run in rules.runs):
+            synced.append(path)
+            continue
         if sync is None:
             unmatched.append(path)
             because.append(Because("no sync() covers it", rules.origin, path))
@@ -111,7 +115,7 @@ def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ..
         because.append(Because(f"{rule} puts it at {target}", sync.origin, path))
     runs: list[RunStep] = []
     for run in rules.runs:
-        hit = next((p for p in synced if any(is_below(p, t) for t in run.triggers)), "")
+        hit = next((p for p in synced if run.triggers and _covers(run, p)), "")
         if hit or (synced and not run.triggers) or run.argv in unmet:
             runs.append(run)
             why = "its trigger covers it" if hit else "it has no trigger, so every live update runs it"
@@ -172,7 +176,7 @@ def _again(
     container, sorted_out = tracked.container, mapped(rules, (), tracked.unmet)
     if not sorted_out.runs or state.tracks[resource.name].asked is None or not container.running or tracked.trouble:
         return None
-    return Go(container, _steps(rules, sorted_out, container)[1:], (), marks, sorted_out.because)
+    return Go(container, _steps(rules, sorted_out, container), (), marks, sorted_out.because)
 
 
 def _initial(
@@ -252,10 +256,15 @@ def _refusal(rules: LiveUpdate, sorted_out: Mapped, paths: tuple[str, ...]) -> R
 
 
 def _steps(rules: LiveUpdate, sorted_out: Mapped, container: Container) -> tuple[Step, ...]:
-    steps: list[Step] = [SyncFiles(container, sorted_out.copies), *run_steps(sorted_out.runs, container)]
+    files = (SyncFiles(container, sorted_out.copies),) if sorted_out.copies else ()
+    steps: list[Step] = [*files, *run_steps(sorted_out.runs, container)]
     if rules.restart:
         steps.append(RestartContainer(container))
     return tuple(steps)
+
+
+def _covers(run: RunStep, path: str) -> bool:
+    return not run.triggers or any(is_below(path, trigger) for trigger in run.triggers)
 
 
 def _short(path: str, base: str) -> str:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from ipytilt.core import events as ev
 from ipytilt.core.state import INITIAL
 from ipytilt.core.steps import Apply, BuildImage, ExecIn
-from tests.core.rows import running, sent
+from tests.core.rows import commands, running, sent
 from tests.support.core import World, failed, image, rules, service, spec
 
 
@@ -39,6 +41,27 @@ def test_what_a_failed_run_step_left_undone_runs_with_the_next_update_and_on_a_t
     world.settle()
     world.trigger("web")
     assert world.lanes() == [("web", "full")]
+
+
+@pytest.mark.parametrize(
+    "runs, stop, saved, lane, expected",
+    [
+        ([("hup", ("conf",))], (), "conf/a", "live", ["hup"]),
+        ([("hup", ("conf",)), ("always", ())], (), "conf/a", "live", ["hup", "always"]),
+        ([("hup", ("conf",)), ("always", ())], (), "other", "live", ["always"]),
+        ([("hup", ("conf",))], (), "other", "full", []),
+        ([("hup", ("conf",))], ("conf/b",), "conf/b", "full", []),
+    ],
+)
+def test_rules_without_a_sync_only_run_what_is_triggered(
+    runs: list[tuple[str, tuple[str, ...]]], stop: tuple[str, ...], saved: str, *, lane: str, expected: list[str]
+) -> None:
+    """[gap] Tilt builds anew whenever no sync covers the file."""
+    world = running(rules(runs=runs, stop=stop))
+    world.save(saved)
+    assert (world.lanes(), commands(world), sent(world)) == ([("web", lane)], expected, [])
+    world.settle()
+    assert world.last("web").lane == lane
 
 
 def test_a_full_update_that_fails_after_a_broken_live_one_is_not_repeated_for_ever() -> None:
