@@ -17,7 +17,7 @@ test:  ## everything: lint, types, contracts, tests with real Docker, Compose an
 bench:  ## the figures, each beside its floor
 	@$(BOOTSTRAP) dev test
 	-@$(VENV) -m tools.rig install
-	@exec $(VENV) -m benchmarks
+	@exec $(VENV) -m benchmarks $(ARGS)
 
 storm:  ## many thousand random operations on the files while containers die; at rest nothing may be missing
 	@$(BOOTSTRAP) dev test

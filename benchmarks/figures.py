@@ -8,17 +8,32 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 
 @dataclass(slots=True)
 class Figure:
-    """Samples in seconds under one name; `floor` names the figure it is compared with, `goal` is in seconds."""
+    """Samples under one name.
+
+    Attributes:
+        samples: seconds, or with the unit "%" shares of one core.
+        floor: the name of the figure it is compared with.
+        goal: what the median is to stay within, in the samples' unit; `goal_p95` the same for the 95th percentile.
+        ratio_goal: what the ratio of the medians to the floor is to stay within.
+    """
 
     name: str
     samples: Sequence[float]
     floor: str = ""
     goal: float | None = None
-    note: str = ""
+    goal_p95: float | None = None
+    ratio_goal: float | None = None
+    unit: Literal["ms", "%"] = "ms"
+
+    @property
+    def scale(self) -> float:
+        """What turns a sample into its unit."""
+        return 1000.0 if self.unit == "ms" else 100.0
 
     @property
     def p50(self) -> float:
@@ -46,14 +61,12 @@ class Report:
     def table(self) -> str:
         """Aligned text: each figure beside its floor, its ratio to it and its goal."""
         known = {figure.name: figure for figure in self.figures}
-        rows = [("figure", "p50 ms", "p95 ms", "n", "x floor", "goal ms", "")]
+        rows = [("figure", "p50", "p95", "", "n", "x floor", "goal", "")]
         for figure in self.figures:
             floor = known.get(figure.floor)
+            values = f"{figure.p50 * figure.scale:.1f}", f"{figure.p95 * figure.scale:.1f}", figure.unit
             ratio = f"{figure.p50 / floor.p50:.1f}" if floor else ""
-            goal = f"{figure.goal * 1000:.0f}" if figure.goal else ""
-            met = "" if figure.goal is None else "met" if figure.p50 <= figure.goal else "MISSED"
-            milliseconds = f"{figure.p50 * 1000:.1f}", f"{figure.p95 * 1000:.1f}"
-            rows.append((figure.name, *milliseconds, str(len(figure.samples)), ratio, goal, met))
+            rows.append((figure.name, *values, str(len(figure.samples)), ratio, *_verdict(figure, floor)))
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = [
             "  ".join(t.ljust(w) if i == 0 else t.rjust(w) for i, (t, w) in enumerate(zip(row, widths, strict=True)))
@@ -67,13 +80,30 @@ class Report:
         figures = [
             {
                 "name": f.name,
-                "p50_ms": f.p50 * 1000,
-                "p95_ms": f.p95 * 1000,
-                "samples_ms": [s * 1000 for s in f.samples],
+                "unit": f.unit,
+                "p50": f.p50 * f.scale,
+                "p95": f.p95 * f.scale,
+                "samples": [s * f.scale for s in f.samples],
                 "floor": f.floor,
-                "goal_ms": f.goal and f.goal * 1000,
+                "goal": f.goal and f.goal * f.scale,
+                "goal_p95": f.goal_p95 and f.goal_p95 * f.scale,
+                "ratio_goal": f.ratio_goal,
             }
             for f in self.figures
         ]
         machine = {"system": platform.system(), "release": platform.release(), "python": platform.python_version()}
         path.write_text(json.dumps({"machine": machine, "figures": figures}, indent=2) + "\n")
+
+
+def _verdict(figure: Figure, floor: Figure | None) -> tuple[str, str]:
+    """The goals in words, and whether all of them are met."""
+    goals = []
+    met = True
+    for word, goal, value in (("", figure.goal, figure.p50), ("p95 ", figure.goal_p95, figure.p95)):
+        if goal is not None:
+            goals.append(f"{word}{goal * figure.scale:.3g}")
+            met = met and value <= goal
+    if figure.ratio_goal is not None and floor is not None:
+        goals.append(f"{figure.ratio_goal:g} x")
+        met = met and figure.p50 <= figure.ratio_goal * floor.p50
+    return ", ".join(goals), ("met" if met else "MISSED") if goals else ""

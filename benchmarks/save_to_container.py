@@ -1,92 +1,60 @@
-"""One small file saved, to visible in a running Docker container; beside the floor and the archive API."""
+"""Saved on this machine, to visible in a running Docker container; each beside the same bytes sent by hand."""
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
-import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Self
 
+from benchmarks.bench_app import App, Saver, running_app
 from benchmarks.figures import Figure, Report
-from ipytilt.core.events import Source
-from ipytilt.runtime.session import Config, Session
 
 COUNT = 100
-GOAL = 0.015
-_COMPOSE = "services:\n  app:\n    image: bench-app\n    stop_grace_period: 0s\n"
-_TILTFILE = """
-docker_compose('docker-compose.yml')
-docker_build('bench-app', 'app', live_update=[sync('app', '/app')])
-"""
-_DOCKERFILE = 'FROM busybox\nWORKDIR /app\nCOPY . .\nCMD ["sh", "-c", "while :; do sleep 1000; done"]\n'
-
-
-@contextmanager
-def running_app() -> Iterator[tuple[Session, Path, str, str]]:
-    """A session with one service: the session, its folder, the container's id and its root as root sees it."""
-    with tempfile.TemporaryDirectory(prefix="ipytilt-bench-") as name:
-        folder = Path(name).resolve()
-        (folder / "app").mkdir()
-        (folder / "docker-compose.yml").write_text(_COMPOSE)
-        (folder / "app" / "Dockerfile").write_text(_DOCKERFILE)
-        (folder / "app" / "file.txt").write_text("first\n")
-        session = Session(Config("docker", str(folder)))
-        try:
-            session.wait_loaded(session.put(Source("cell:1", "Cell In[1]", str(folder), _TILTFILE)), 120)
-            state = session.wait(("app",), timeout=180)
-            (container,) = state.tracks["app"].containers
-            yield session, folder, container, _root_of(container)
-            session.down()
-            session.wait_taken_down()
-        finally:
-            session.stop()
+BULK_COUNT = 7
 
 
 def measure(report: Report) -> None:
     """Add the figures of this file."""
-    with running_app() as (_, folder, container, root), _Saver() as saver:
-        seen = f"{root}/app/file.txt"
-        where = {"container": container, "path": "/app/hand.txt", "seen": f"{root}/app/hand.txt"}
-        saver.ask(mode="save", local=str(folder / "app/file.txt"), seen=seen, count=5)
-        floor = report.add(
-            Figure("floor: the same bytes by hand, exec open", saver.ask(mode="exec", count=COUNT, **where))
-        )
-        report.add(Figure("put_archive", saver.ask(mode="put_archive", count=30, **where), floor.name))
-        saved = saver.ask(mode="save", local=str(folder / "app/file.txt"), seen=seen, count=COUNT)
-        report.add(Figure("save to visible in the container", saved, floor.name, GOAL))
-        with _busy_interpreter():
-            saved = saver.ask(mode="save", local=str(folder / "app/file.txt"), seen=seen, count=COUNT)
-        report.add(Figure("the same while a cell runs pure Python", saved, floor.name, note="p95"))
+    with running_app() as app, Saver() as saver:
+        _one_file(app, saver, report)
+        _run_step(app, saver, report)
+        _many_files(app, saver, report)
 
 
-class _Saver:
-    """The child process that saves and watches."""
+def _one_file(app: App, saver: Saver, report: Report) -> None:
+    file = {"local": str(app.sources / "file.txt"), "seen": str(app.root / "app/file.txt")}
+    hand = {"container": app.container, "path": "/app/hand.txt", "seen": str(app.root / "app/hand.txt")}
+    saver.ask(mode="save", count=5, **file)
+    name = "floor: the same bytes by hand, exec open"
+    floor = report.add(Figure(name, saver.ask(mode="exec", count=COUNT, **hand)))
+    report.add(Figure("put_archive", saver.ask(mode="put_archive", count=30, **hand), floor.name))
+    saved = saver.ask(mode="save", count=COUNT, **file)
+    report.add(Figure("save to visible in the container", saved, floor.name, goal=0.015, goal_p95=0.030))
+    with _busy_interpreter():
+        saved = saver.ask(mode="save", count=COUNT, **file)
+    report.add(Figure("the same while a cell runs pure Python", saved, floor.name, goal_p95=0.060))
 
-    def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "benchmarks.saver"]
-        self._child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        return self
 
-    def __exit__(self, *_: object) -> None:
-        assert self._child.stdin
-        self._child.stdin.close()
-        self._child.wait(10)
-        assert self._child.stdout
-        self._child.stdout.close()
+def _run_step(app: App, saver: Saver, report: Report) -> None:
+    """From the file being visible to what the command made of it being visible."""
+    hand = {"container": app.container, "path": "/app/file.txt", "seen": str(app.root / "app/stepped.txt")}
+    command = saver.ask(mode="command", count=COUNT, command="cp /app/file.txt /app/stepped.txt", **hand)
+    floor = report.add(Figure("floor: the command by hand, exec open", command))
+    file = {"local": str(app.sources / "step.txt"), "seen": str(app.root / "app/step.txt")}
+    saved = saver.ask(mode="save", count=COUNT, then=str(app.root / "app/stepped.txt"), **file)
+    report.add(Figure("a run step after the file", saved, floor.name, goal=floor.p50 + 0.010))
 
-    def ask(self, **request: Any) -> list[float]:
-        """Seconds per repetition."""
-        assert self._child.stdin
-        assert self._child.stdout
-        self._child.stdin.write(json.dumps(request) + "\n")
-        self._child.stdin.flush()
-        answer = self._child.stdout.readline()
-        return [float(each) for each in json.loads(answer)]
+
+def _many_files(app: App, saver: Saver, report: Report) -> None:
+    """1,000 files of 10 kB, from the last one written to all visible; and the end of their directory."""
+    many = {"count": BULK_COUNT, "pause": 1.0, "container": app.container, "path": "/app/many"}
+    many |= {"local": str(app.sources / "many"), "seen": str(app.root / "app/many")}
+    floor = report.add(Figure("floor: 1,000 files as one tar by hand", saver.ask(mode="tar", **many)))
+    saved = saver.ask(mode="rewrite", **many)
+    report.add(Figure("1,000 files (10 MB) rewritten", saved, floor.name, ratio_goal=1.5))
+    floor = report.add(Figure("floor: rm -r of 1,000 files by hand", saver.ask(mode="rm", **many)))
+    gone = saver.ask(mode="delete", **many)
+    report.add(Figure("a directory of 1,000 files deleted", gone, floor.name, goal=0.050))
 
 
 @contextmanager
@@ -107,9 +75,3 @@ def _busy_interpreter() -> Iterator[None]:
     finally:
         over.set()
         thread.join()
-
-
-def _root_of(container: str) -> str:
-    """The container's own tree, as root sees it on this machine."""
-    command = ["docker", "inspect", "--format", "{{.GraphDriver.Data.MergedDir}}", container]
-    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()

@@ -100,7 +100,7 @@ def plan(state: State, now: float) -> Plan:
     if state.load.stale and state.load.running is None:
         load = LoadTiltfile(run, state.load.wanted, state.load.args)
         run += 1
-    wants = [want(state, resource, now) for resource in state.spec.resources if resource.name in state.wanting]
+    wants = [want(state, resource, now) for resource in state.spec.in_order(state.wanting)]
     wanted = [w for w in wants if w is not None]
     board = _Board(state, now, run)
     board.take_down()
@@ -173,7 +173,7 @@ def _live(state: State, resource: Resource, track: Track, pending: tuple[str, ..
         return None
     found = live.decisions(state, resource)
     manual = resource.trigger_mode is TriggerMode.MANUAL and track.asked is None
-    flags = (FILES, track.asked.by) if track.asked else (FILES,)
+    flags: tuple[str, ...] = (FILES, track.asked.by) if track.asked else (FILES,)
     for decision in found:
         if isinstance(decision, live.Refuse) and mine & set(decision.files) and not manual:
             because = (*decision.because, Because(f"no live update: {decision.text}"))

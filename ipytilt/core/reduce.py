@@ -35,7 +35,7 @@ from ipytilt.core.state import (
     Track,
     Tracked,
     sources_of,
-    watches_of,
+    watchers,
 )
 from ipytilt.core.steps import Container
 
@@ -97,10 +97,9 @@ def _files_changed(state: State, event: ev.FilesChanged) -> State:
     known = state.changes.get(event.watch, {})
     changes = {**state.changes, event.watch: {**known, **dict.fromkeys(event.paths, seq)}}
     state = replace(state, seq=seq, changes=changes)
-    for resource in state.spec.resources:
-        if event.watch in watches_of(resource):
-            track = state.tracks[resource.name]
-            state = with_track(state, replace(track, pending_since=track.pending_since or event.at))
+    for resource in watchers(state.spec, event.watch):
+        track = state.tracks[resource.name]
+        state = with_track(state, replace(track, pending_since=track.pending_since or event.at))
     return state
 
 

@@ -7,11 +7,11 @@ clean; an image is known by its *familiar* reference (`docker.io/library/` dropp
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal, TypeAlias
+from typing import Literal, Self, TypeAlias
 
 Kind: TypeAlias = Literal["local", "compose", "kubernetes"]
 
@@ -422,9 +422,26 @@ class Secret:
     label: str
 
 
+class Warned(str):
+    """A warning: its text, which `lint` rule has more to say about it ("": none), and where it arose."""
+
+    __slots__ = ("origin", "rule")
+    origin: Origin
+    rule: str
+
+    def __new__(cls, text: str, origin: Origin = NOWHERE, rule: str = "") -> Self:
+        """A string that knows two things more."""
+        self = super().__new__(cls, text)
+        self.origin, self.rule = origin, rule
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """The whole of what is asked for, in definition order."""
+    """The whole of what is asked for, in definition order.
+
+    `unused_images` are builds that nothing deploys, by reference and where they stand.
+    """
 
     resources: tuple[Resource, ...] = ()
     images: Mapping[str, Image] = field(default_factory=lambda: MappingProxyType({}))
@@ -434,8 +451,27 @@ class Spec:
     registry: Registry | None = None
     settings: Settings = field(default_factory=Settings)
     secrets: tuple[Secret, ...] = ()
-    warnings: tuple[str, ...] = ()
+    warnings: tuple[Warned, ...] = ()
+    unused_images: tuple[tuple[str, Origin], ...] = ()
+    _places: Mapping[str, int] = field(init=False, repr=False, compare=False)
+    _users: Mapping[str, tuple[Resource, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        users: dict[str, tuple[Resource, ...]] = {}
+        for resource in self.resources:
+            users.update({ref: (*users.get(ref, ()), resource) for ref in resource.images})
+        object.__setattr__(self, "_places", {r.name: place for place, r in enumerate(self.resources)})
+        object.__setattr__(self, "_users", users)
 
     def resource(self, name: str) -> Resource | None:
         """The resource of that name, or None."""
-        return next((r for r in self.resources if r.name == name), None)
+        place = self._places.get(name)
+        return None if place is None else self.resources[place]
+
+    def in_order(self, names: Collection[str]) -> list[Resource]:
+        """The resources among these names, in definition order."""
+        return [self.resources[place] for place in sorted(self._places[n] for n in names if n in self._places)]
+
+    def users(self, ref: str) -> tuple[Resource, ...]:
+        """The resources that run this image, or one built on it, in definition order."""
+        return self._users.get(ref, ())

@@ -302,6 +302,15 @@ def sources_of(spec: Spec, ref: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def watchers(spec: Spec, watch: str) -> tuple[Resource, ...]:
+    """The resources whose business this watch is (see `watches_of`), in definition order."""
+    kind, _, name = watch.partition(":")
+    if kind == "image":
+        return spec.users(name)
+    resource = spec.resource(name)
+    return (resource,) if resource is not None and watch in watches_of(resource) else ()
+
+
 def watches_of(resource: Resource) -> tuple[str, ...]:
     """The watches whose changes are this resource's business."""
     own = (local_watch(resource.name),) if resource.kind == "local" else ()
