@@ -17,12 +17,12 @@ MAX_FILE = 500
 MAX_FUNCTION = 60
 # Lines of Python a folder of the package may have; "" is the top level. See KNOWN_FLAWS.md on how they came about.
 BUDGETS = {
-    "": 2_250,
-    "core": 4_500,
+    "": 2_600,
+    "core": 4_900,
     "engines": 6_200,
-    "runtime": 2_800,
+    "runtime": 3_300,
     "starlark": 3_900,
-    "tiltfile": 9_450,
+    "tiltfile": 10_050,
     "views": 1_400,
 }
 

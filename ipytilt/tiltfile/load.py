@@ -7,6 +7,7 @@ language, of builtins and of assembly leave as `LoadError`, with what was read u
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +24,7 @@ from ipytilt.tiltfile import program
 from ipytilt.tiltfile.assemble import assemble
 from ipytilt.tiltfile.builtin import environment
 from ipytilt.tiltfile.builtins import extensions
-from ipytilt.tiltfile.draft import Wrong
+from ipytilt.tiltfile.draft import Draft, Wrong
 from ipytilt.tiltfile.evaluation import Eval, Exit, Running
 from ipytilt.tiltfile.host import Host
 from ipytilt.tiltfile.image_builds import ignore_file
@@ -60,6 +61,31 @@ def load(
     return _load(sources, args, host, cancelled=cancelled, within=frozenset())
 
 
+def complete_after(
+    sources: Sequence[Source],
+    args: tuple[str, ...],
+    host: Host,
+    *,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> tuple[bool, ...]:
+    """For each source, whether those up to it are a Tiltfile without error by themselves; all code runs only once.
+
+    Raises as `load` does if all of them together are not.
+    """
+    verdicts: list[bool] = []
+
+    def judge(draft: Draft) -> None:
+        try:
+            assemble(copy.deepcopy(draft), host, args=args)
+        except (StarlarkError, Wrong):
+            verdicts.append(False)
+        else:
+            verdicts.append(True)
+
+    _load(sources, args, host, cancelled=cancelled, within=frozenset(), after=judge)
+    return (*verdicts, *[True] * (len(sources) - len(verdicts)))  # what follows an exit() changes nothing
+
+
 def _load(
     sources: Sequence[Source],
     args: tuple[str, ...],
@@ -67,13 +93,14 @@ def _load(
     *,
     cancelled: Callable[[], bool],
     within: frozenset[str],
+    after: Callable[[Draft], None] = lambda _: None,
 ) -> Loaded:
-    """`load`; `within` are the extensions being run, which are not run again."""
+    """`load`; `within` are the extensions being run, which are not run again; `after` each source comes a call."""
     main = _path(sources[0]) or join(sources[0].base, "Tiltfile") if sources else ""
     ev = Eval(host=host, args=args, main=main, cancelled=cancelled)
     run = _Run(ev)
     try:
-        run.sources(sources)
+        run.sources(sources, after)
         spec = assemble(ev.draft, host, args=args)
         for name, path, extension_args in extensions.unloaded(ev):
             if name not in within:
@@ -111,6 +138,7 @@ def _with_extension(spec: Spec, name: str, other: Spec) -> Spec:
         enabled=spec.enabled | other.enabled,
         watch_ignores=(*spec.watch_ignores, *other.watch_ignores),
         secrets=(*spec.secrets, *other.secrets),
+        buttons=(*spec.buttons, *other.buttons),
     )
 
 
@@ -136,14 +164,15 @@ class _Run:
         ev.thread = self._thread
         self._predeclared = environment(ev)
 
-    def sources(self, sources: Sequence[Source]) -> None:
-        """Run the sources in one namespace; `exit()` ends all of them."""
+    def sources(self, sources: Sequence[Source], after: Callable[[Draft], None]) -> None:
+        """Run the sources in one namespace, `after` coming after each; `exit()` ends all of them."""
         namespace = Module("Tiltfile", {**self._predeclared, "__name__": "__main__"})
-        try:
-            for source in sources:
+        for source in sources:
+            try:
                 self._source(source, namespace)
-        except Exit:
-            return
+            except Exit:
+                return
+            after(self.ev.draft)
 
     def _source(self, source: Source, namespace: Module) -> None:
         ev, path = self.ev, _path(source)
@@ -221,7 +250,7 @@ class _Run:
             file=file,
             line=line or None,
             traceback=error.backtrace() if deep and isinstance(error, EvalError) else "",
-            excerpt=_excerpt(self.texts.get(file, ""), line, column),
+            excerpt=excerpt(self.texts.get(file, ""), line, column),
             hint=root.hint if isinstance(root, Wrong) else "",
         )
 
@@ -252,7 +281,8 @@ def _place(error: StarlarkError | Wrong, root: BaseException) -> tuple[str, int,
     return "", 0, 0
 
 
-def _excerpt(text: str, line: int, column: int) -> str:
+def excerpt(text: str, line: int, column: int) -> str:
+    """A line of a text (counted from 1) with a caret below the column, "" if there is no such line."""
     lines = text.splitlines()
     if not 0 < line <= len(lines):
         return ""
