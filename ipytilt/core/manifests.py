@@ -190,15 +190,25 @@ def env_values(document: Document) -> list[str]:
     return [value for value in values if isinstance(value, str) and value]
 
 
+def selector(service: Document) -> Mapping[str, Any]:
+    """The labels of the pods a Service sends its requests to; empty for none and for other objects."""
+    is_service = service.get("kind") == "Service" and service.get("apiVersion") == "v1"
+    return _map(_map(service.get("spec")).get("selector")) if is_service else {}
+
+
+def pod_labels(workload: Document) -> Mapping[str, Any]:
+    """The labels of the pods an object makes; a Pod makes none."""
+    template = _template(workload) if has_pod_template(workload) else {}
+    return _map(_map(template.get("metadata")).get("labels"))
+
+
 def serves(service: Document, workload: Document) -> bool:
     """Whether a Service sends its requests to the pods this object makes."""
-    if service.get("kind") != "Service" or service.get("apiVersion") != "v1" or not has_pod_template(workload):
+    wanted = selector(service)
+    if not wanted or not wanted.items() <= pod_labels(workload).items():
         return False
     where, its = identity(service).namespace, identity(workload).namespace
-    selector = _map(_map(service.get("spec")).get("selector"))
-    labels = _map(_map(_template(workload).get("metadata")).get("labels"))
-    same_place = where in ("", DEFAULT_NAMESPACE) or where == its
-    return bool(selector) and same_place and selector.items() <= labels.items()
+    return where in ("", DEFAULT_NAMESPACE) or where == its
 
 
 # ---------------------------------------------------------------------------------------------- the rest

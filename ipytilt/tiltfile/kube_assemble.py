@@ -83,7 +83,11 @@ class _Grouping:
         self._rules = {item: tuple(draft.kube.rules_for(item)) for item in draft.kube.objects}
         self._images = {item: tuple(self._images_in(item)) for item in draft.kube.objects}
         self._free = dict.fromkeys(draft.kube.objects)
-        self._services = [item for item in draft.kube.objects if item.identity.kind == "Service"]
+        self._by_name: dict[str, list[KubeObject]] = {}
+        for item in draft.kube.objects:
+            self._by_name.setdefault(item.identity.name.lower(), []).append(item)
+        selectors = {item: manifests.selector(item.document).items() for item in draft.kube.objects}
+        self._selectors = {item: selector for item, selector in selectors.items() if selector}
 
     # ------------------------------------------------------------------------------------------ images of an object
 
@@ -187,9 +191,10 @@ class _Grouping:
 
     def _attract(self, item: KubeObject, resource: KubeResource) -> None:
         """The services that lead to an object's pods become part of its resource."""
-        free_services = [service for service in self._services if service in self._free]
-        for service in free_services:
-            if manifests.serves(service.document, item.document):
+        labels = manifests.pod_labels(item.document).items()
+        services = [service for service, selector in self._selectors.items() if selector <= labels]
+        for service in services:
+            if service in self._free and manifests.serves(service.document, item.document):
                 del self._free[service]
                 resource.objects.append(service)
 
@@ -246,7 +251,9 @@ class _Grouping:
         except ValueError as error:
             raise Wrong(f"Error making selector from string {json.dumps(fragment)}: {error}") from None
         every = self.draft.kube.objects
-        found = [item for item in every if manifests.is_named_by(item.identity, parts)]
+        found = [
+            item for item in self._by_name.get(parts[0].lower(), ()) if manifests.is_named_by(item.identity, parts)
+        ]
         quoted = json.dumps(fragment)
         nothing = f"No object identified by the fragment {quoted} could be found"
         if not found:

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from types import FunctionType
 from typing import Annotated, Any
 
-from ipytilt.core.images import Reference
 from ipytilt.core.jsonpath import JsonPath
 from ipytilt.core.manifests import Identity
 from ipytilt.core.spec import Command, CustomBuild, CustomDeploy, Ignore, LiveUpdate
@@ -269,9 +268,7 @@ def _live_update_image(
     if not image and not container:
         raise Wrong("k8s_custom_deploy: no Live Update selector specified")
     return ImageDraft(
-        reference=reference(image, "image_selector")
-        if image
-        else Reference("docker.io", "library/k8s_custom_deploy", name),
+        reference=reference(image or f"k8s_custom_deploy:{name}", "image_selector" if image else "name"),
         build=CustomBuild(Command((":",), ev.dir, (), ev.origin()), disable_push=True, skips_local_docker=True),
         live_update=rules,
         tiltfile=ev.current.path,

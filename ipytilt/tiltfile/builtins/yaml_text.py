@@ -193,7 +193,7 @@ def dump(value: Any) -> str:
     printable = _printable(value)
     style: dict[str, Any] = {"default_flow_style": False, "allow_unicode": True, "width": math.inf}
     text: str = yaml.dump(printable, Dumper=_dumper(), **style)
-    return text.removesuffix("...\n")
+    return text.removesuffix("...\n") if text.endswith("\n...\n") else text  # the end of a document, not of a text
 
 
 def _printable(value: Any) -> Any:
