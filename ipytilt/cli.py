@@ -16,14 +16,12 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING
 
 from ipytilt.core.events import Source
-from ipytilt.engines.choose import ENGINES
+from ipytilt.engines.choose import ENGINES, named
 from ipytilt.errors import TiltError, TiltfileError, UsageError
 
 if TYPE_CHECKING:
     from ipytilt.runtime.logs import Logs
     from ipytilt.tiltfile.load import Loaded
-
-ENGINE_VARIABLE = "IPYTILT_ENGINE"
 
 EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_TILTFILE, EXIT_INTERRUPTED = 0, 1, 2, 5, 130
 _LOOK_SECONDS = 0.2  # time passes without an event, too
@@ -51,11 +49,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _do(options: argparse.Namespace, source: Source, args: tuple[str, ...]) -> int:
     match options.command:
         case "up":
-            return _up(source, args, _engine(options))
+            return _up(source, args, named(options.engine or "", os.environ))
         case "ci":
-            return _ci(source, args, _engine(options), options.timeout)
+            return _ci(source, args, named(options.engine or "", os.environ), options.timeout)
         case "down":
-            return _down(source, args, _engine(options))
+            return _down(source, args, named(options.engine or "", os.environ))
         case "explain":
             return _explain(source, args, options.path)
         case _:
@@ -92,13 +90,6 @@ def _source(file: str) -> Source:
     if not os.path.isfile(path):
         raise UsageError(f"There is no file {file}", hint="name the Tiltfile with -f")
     return Source(f"file:{path}", path, os.path.dirname(path), None, path)
-
-
-def _engine(options: argparse.Namespace) -> str:
-    engine = str(options.engine or os.environ.get(ENGINE_VARIABLE) or "auto")
-    if engine not in ENGINES:
-        raise UsageError(f"{ENGINE_VARIABLE}={engine}: unknown engine", hint=f"one of: {', '.join(ENGINES)}")
-    return engine
 
 
 def _loaded(source: Source, args: tuple[str, ...], subcommand: str) -> Loaded:

@@ -260,6 +260,13 @@ def _inspecting(magics: IpyTilt, others: Callable[..., Any]) -> Callable[..., An
     return do_inspect
 
 
+def current() -> Cockpit | None:
+    """The session and views of this kernel, made if need be; None where the extension is not loaded."""
+    shell = InteractiveShell.instance() if InteractiveShell.initialized() else None
+    magics = next((c for c in shell.configurables if isinstance(c, IpyTilt)), None) if shell else None
+    return magics.cockpit if magics else None
+
+
 def unload(shell: InteractiveShell) -> None:
     """Take back all that `load` and what followed have done."""
     for kind, name in (("cell", "tiltfile"), ("line", "tilt")):

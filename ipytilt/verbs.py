@@ -149,11 +149,7 @@ def _up(session: Session, words: argparse.Namespace) -> Answer:
     if words.args is not None:
         session.wait_loaded(session.set_args(tuple(words.args)))
     if path:
-        absolute = os.path.realpath(os.path.join(session.config.directory, path))
-        if not os.path.isfile(absolute):
-            raise UsageError(f"There is no file {path}", hint="name a Tiltfile, or write a %%tiltfile cell")
-        source = Source(f"file:{absolute}", absolute, os.path.dirname(absolute), None, absolute)
-        session.wait_loaded(session.put(source))
+        session.wait_loaded(session.put(session.file_source(path)))
     elif session.state.down:
         session.wait_loaded(session.set_args(session.state.load.args))
     return Answer(panel=True)

@@ -67,7 +67,7 @@ def has_pending_changes(state: State, resource: Resource) -> bool:
     return bool(pending_files(state, resource, state.tracks[resource.name]))
 
 
-def how(record: Record, resource: Resource) -> Literal["live update", "full update", "command"]:
+def how(record: Record | Run, resource: Resource) -> Literal["live update", "full update", "command"]:
     """The kind of an update, in the users' words."""
     if record.lane == "live":
         return "live update"

@@ -11,6 +11,16 @@ from ipytilt.engines.base import ContainerEngine
 from ipytilt.errors import Unavailable, UsageError
 
 ENGINES = ("auto", "docker", "sandbox")
+VARIABLE = "IPYTILT_ENGINE"
+
+
+def named(wanted: str, environ: Mapping[str, str]) -> str:
+    """The engine somebody asked for: by name, else by the environment, else "auto". Raises UsageError for others."""
+    engine = wanted or environ.get(VARIABLE) or "auto"
+    if engine not in ENGINES:
+        asked = f"{VARIABLE}={engine}: unknown engine" if not wanted else f"There is no engine {engine!r}"
+        raise UsageError(asked, hint=f"one of: {', '.join(ENGINES)}")
+    return engine
 
 
 def choose(wanted: str, environ: Mapping[str, str]) -> tuple[ContainerEngine, str]:

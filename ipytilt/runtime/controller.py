@@ -59,13 +59,24 @@ class Controller:
         self._clock = clock
         self._inbox: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
         self._state = store.current
-        self._journal: deque[Event] = deque(maxlen=JOURNAL)
+        self._journal: deque[tuple[int, Event]] = deque(maxlen=JOURNAL)
+        self._count = 0
         self._thread = threading.Thread(target=self._loop, name="ipytilt-controller", daemon=True)
 
     @property
     def journal(self) -> tuple[Event, ...]:
         """The newest events, oldest first."""
-        return tuple(self._journal)
+        return tuple(event for _, event in tuple(self._journal))
+
+    def journal_since(self, number: int) -> tuple[int, tuple[Event, ...]]:
+        """The number the next event will have, and the events from `number` on that are still kept."""
+        found = [(place, event) for place, event in tuple(self._journal) if place >= number]
+        return (found[-1][0] + 1 if found else number), tuple(event for _, event in found)
+
+    @property
+    def journal_end(self) -> int:
+        """The number the next event will have."""
+        return self._count
 
     def start(self) -> None:
         """Start the thread."""
@@ -110,7 +121,8 @@ class Controller:
     def _turn(self, events: list[Event]) -> float | None:
         state = self._state
         for event in events:
-            self._journal.append(event)
+            self._journal.append((self._count, event))
+            self._count += 1
             state = reduce(state, event)
         now = self._clock()
         decided = plan(state, now)

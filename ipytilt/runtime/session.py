@@ -220,6 +220,13 @@ class Session:
         """Wait until the load asked for with `ticket` is over; raises its error, shown as it was there.
 
         An interrupt of the wait ends the evaluation as well, and is raised as `Cancelled`.
+    def file_source(self, path: str) -> ev.Source:
+        """A Tiltfile on disk as a source. Raises UsageError if there is none."""
+        found = os.path.realpath(os.path.join(self.config.directory, path))
+        if not os.path.isfile(found):
+            raise UsageError(f"There is no file {path}", hint="name a Tiltfile, or write a %%tiltfile cell")
+        return ev.Source(f"file:{found}", found, os.path.dirname(found), None, found)
+
         """
         try:
             return self.wait_for(waiting.loaded(ticket), timeout)
@@ -287,7 +294,23 @@ class Session:
 
     def story(self, name: str) -> tuple[ev.Event, ...]:
         """The newest events that concern a resource, oldest first."""
-        return tuple(e for e in self._controller.journal if getattr(e, "resource", None) == name)
+        self.resource(name)
+        return tuple(event for event in self._controller.journal if self.concerns(event, name))
+
+    def events_since(self, number: int | None) -> tuple[int, tuple[ev.Event, ...]]:
+        """The number of the next event to come, and those from `number` on that are still kept; None: none yet."""
+        if number is None:
+            return self._controller.journal_end, ()
+        return self._controller.journal_since(number)
+
+    def concerns(self, event: ev.Event, name: str) -> bool:
+        """The event is about that resource, or about one of its updates that are known."""
+        run = getattr(event, "run", None)
+        if run is None:
+            return name == getattr(event, "resource", None) or name in getattr(event, "resources", ())
+        track, running = self.state.tracks.get(name), self.state.runs.get(run)
+        recorded = track is not None and any(record.run == run for record in track.history)
+        return recorded or (running is not None and running.resource == name)
 
     def handled(self) -> None:
         """Wait until everything that was posted before is in the state."""
@@ -317,7 +340,7 @@ class Session:
         return awaited.ended(state)
 
     def _over(self) -> TiltError:
-        return TiltError("This session was stopped", hint="%reload_ext ipytilt starts a new one")
+        return TiltError("This session was stopped", hint="start a new one: %reload_ext ipytilt, or Session()")
 
     # ------------------------------------------------------------------------------------------ callbacks
 

@@ -41,6 +41,13 @@ def why_text(answer: Why, *, base: str, now: float) -> str:
     return "\n".join(lines)
 
 
+def because_text(one: Because, base: str = "") -> str:
+    """One link of a decision: about which path, what, by the rule at which line."""
+    subject = f"{_relative(one.path, base)}: " if one.path else ""
+    where = f"  [{_relative(str(one.origin), base)}]" if one.origin.file else ""
+    return f"because {subject}{_relative_in(one.text, base)}{where}"
+
+
 def _record(record: Record, how: str, *, base: str, now: float) -> list[str]:
     ago = duration_text(max(0.0, now - record.finished_at))
     took = duration_text(record.took)
@@ -66,18 +73,12 @@ def _effect(effect: Effect, base: str) -> list[str]:
 
 
 def _because(chain: Iterable[Because], base: str) -> list[str]:
-    lines = []
-    for one in chain:
-        subject = f"{_relative(one.path, base)}: " if one.path else ""
-        where = f"  [{_relative(str(one.origin), base)}]" if one.origin.file else ""
-        lines.append(f"  because {subject}{_relative_in(one.text, base)}{where}")
-    return lines
+    return [f"  {because_text(one, base)}" for one in chain]
 
 
 def _relative(path: str, base: str) -> str:
-    prefix = base.rstrip(os.path.sep) + os.path.sep
-    return path.removeprefix(prefix)
+    return path.removeprefix(base.rstrip(os.path.sep) + os.path.sep) if base else path
 
 
 def _relative_in(text: str, base: str) -> str:
-    return text.replace(base.rstrip(os.path.sep) + os.path.sep, "")
+    return text.replace(base.rstrip(os.path.sep) + os.path.sep, "") if base else text

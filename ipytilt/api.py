@@ -1,0 +1,413 @@
+"""The public face for Python: `from ipytilt import Session`, in scripts and in notebooks alike.
+
+    with Session() as session:
+        session.tiltfile(Path("Tiltfile"))
+        session["api"].wait(timeout=60)
+        print(session.story("api"))
+
+Thin: it finds the session of `runtime` and hands over data. Everything may be called from any thread. What blocks has
+a twin whose name begins with `async_`, for notebooks and programs with an event loop; it leaves the loop free.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import inspect
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Self, TypeVar, overload
+
+from ipytilt.core import status
+from ipytilt.core.events import Source
+from ipytilt.core.explain import WhatIf
+from ipytilt.core.spec import Resource
+from ipytilt.errors import UsageError
+from ipytilt.runtime import session as runtime
+from ipytilt.runtime import waiting
+from ipytilt.runtime.awaiting import wait as wait_in_loop
+from ipytilt.runtime.following import Events
+from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Line
+from ipytilt.tiltfile import program
+from ipytilt.views import story, text, wire
+from ipytilt.views.rows import session_view
+
+Program = TypeVar("Program", bound=Callable[[], object])
+DOWN_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """How a resource is doing now.
+
+    `update` and `runtime` are Tilt's words ("ok", "error", "pending", "in_progress", "none", ...), `text` says it for
+    people; `waits_for` is why an update is held, `waits_on` whom for. `endpoints` are URLs.
+    """
+
+    resource: str
+    kind: str
+    update: str
+    runtime: str
+    text: str
+    ready: bool
+    up_to_date: bool
+    has_pending_changes: bool
+    waits_for: str = ""
+    waits_on: tuple[str, ...] = ()
+    endpoints: tuple[str, ...] = ()
+
+
+class Lines(list[Line]):
+    """Log lines, oldest first: tuples of (at, level, span, text, resource); as text, what was logged."""
+
+    def __str__(self) -> str:
+        return "\n".join(line.text for line in self)
+
+
+class Session:
+    """A dev loop: what a notebook has, without the notebook.
+
+    Args:
+        directory: where relative paths start; by default the current directory.
+        engine: "auto", "docker" or "sandbox"; by default what the environment variable IPYTILT_ENGINE says, else auto.
+        args: arguments of the Tiltfile.
+        log_bytes: how much log is kept per resource.
+
+    Making one starts nothing. `stop`, or the end of a `with` block or of the process, ends what runs on this machine;
+    containers stay until `down`. Raises UsageError for a directory or an engine there is not.
+    """
+
+    def __init__(
+        self,
+        directory: str | os.PathLike[str] = "",
+        *,
+        engine: str = "",
+        args: Sequence[str] = (),
+        log_bytes: int = LIMIT_BYTES,
+    ) -> None:
+        from ipytilt.engines.choose import named
+
+        root = os.path.abspath(directory)
+        if not os.path.isdir(root):
+            raise UsageError(f"There is no directory {os.fspath(directory)}", hint="give Session() one that exists")
+        self._session = runtime.Session(runtime.Config(named(engine, os.environ), root, log_bytes))
+        self._first_args = tuple(args)
+        self._is_shared = False
+        atexit.register(self._session.stop)
+
+    @classmethod
+    def _sharing(cls, shared: runtime.Session) -> Self:
+        made = cls.__new__(cls)
+        made._session, made._first_args, made._is_shared = shared, (), True  # noqa: SLF001 - being made here
+        return made
+
+    def __repr__(self) -> str:
+        return repr(self._session)
+
+    def __str__(self) -> str:
+        document = wire.document(session_view(self._session.state, self._session.engine_line))
+        return self._session.logs.scrub(text.table(document, now=self._session.clock()))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if not self._is_shared:
+            self.stop()
+
+    # ------------------------------------------------------------------------------------------ what is asked for
+
+    @overload
+    def tiltfile(
+        self, source: Program, /, *, name: str = ..., args: Sequence[str] | None = ..., timeout: float | None = ...
+    ) -> Program: ...
+    @overload
+    def tiltfile(
+        self,
+        source: str | os.PathLike[str],
+        /,
+        *,
+        name: str = ...,
+        args: Sequence[str] | None = ...,
+        timeout: float | None = ...,
+    ) -> None: ...
+    def tiltfile(
+        self, source: Any, /, *, name: str = "", args: Sequence[str] | None = None, timeout: float | None = None
+    ) -> Any:
+        """Evaluate a Tiltfile, and start what it asks for; returns when it is evaluated.
+
+        `source` is a text, a path (`Path("Tiltfile")`), or a function without parameters in which the names of
+        `ipytilt` are the Tiltfile's; that makes this a decorator, and the function is returned. The same again replaces
+        what it defined before; texts with different `name`s add up. `args` are arguments of the Tiltfile.
+
+        Raises TiltError as the Tiltfile's error is shown, or after `timeout` seconds; what was good stays in force.
+        """
+        self._session.wait_loaded(self._put(source, name, args), timeout)
+        return source if callable(source) else None
+
+    async def async_tiltfile(
+        self,
+        source: str | os.PathLike[str] | Callable[[], object],
+        /,
+        *,
+        name: str = "",
+        args: Sequence[str] | None = None,
+        timeout: float | None = None,  # noqa: ASYNC109 - the error says what was late, which asyncio.timeout cannot
+    ) -> None:
+        """`tiltfile`, awaited."""
+        await wait_in_loop(self._session.store, waiting.loaded(self._put(source, name, args)), timeout)
+
+    def _put(self, source: Any, name: str, args: Sequence[str] | None) -> int:
+        made = self._source(source, name)  # first: a wrong one changes nothing
+        wanted = (self._first_args or None) if args is None else tuple(args)
+        if wanted is not None:
+            self._session.set_args(wanted)
+        self._first_args = ()
+        return self._session.put(made)
+
+    def _source(self, source: Any, name: str) -> Source:
+        base = self._session.config.directory
+        if callable(source):
+            return _program_source(source, name, base)
+        if isinstance(source, os.PathLike):
+            return self._session.file_source(os.fspath(source))
+        if not isinstance(source, str):
+            raise UsageError(
+                f"A {type(source).__name__} is no Tiltfile", hint="give a text, a pathlib.Path, or a function"
+            )
+        if "\n" not in source and os.path.isfile(os.path.join(base, source)):
+            raise UsageError(f"{source!r} is a file, not a text", hint=f"session.tiltfile(Path({source!r})) loads it")
+        return Source(f"text:{name}", name or "Tiltfile text", base, source)
+
+    def explain(self, path: str | os.PathLike[str]) -> WhatIf:
+        """What a change of that file would do, by which rules; nothing is touched."""
+        return self._session.explain(os.fspath(path))
+
+    # ------------------------------------------------------------------------------------------ resources
+
+    def __getitem__(self, name: str) -> Handle:
+        self._session.resource(name)
+        return Handle(self, name)
+
+    def __contains__(self, name: object) -> bool:
+        return any(resource.name == name for resource in self._session.state.spec.resources)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter([resource.name for resource in self._session.state.spec.resources])
+
+    def __len__(self) -> int:
+        return len(self._session.state.spec.resources)
+
+    def __bool__(self) -> bool:
+        return True  # a session without resources is one, too
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return list(self)
+
+    @property
+    def status(self) -> list[Status]:
+        """How every resource is doing, in the order of definition; `print(session)` shows it as a table."""
+        return [self[name].status for name in self]
+
+    def story(self, name: str) -> story.Story:
+        """What happened to a resource and why: its updates, each with its chain of rules, and what it waits for now."""
+        found = story.story(self._session.state, self._session.resource(name))
+        return found.scrubbed(self._session.logs.scrub)
+
+    def logs(self, *, tail: int | None = None) -> Lines:
+        """The log of everything, or its newest `tail` lines."""
+        return _lines(self._session, ALL, tail)
+
+    def events(self, *, resource: str = "", timeout: float | None = None) -> Events:
+        """What happens from now on, for `for` and `async for`: facts, as the engine of the session sees them.
+
+        Ends with the session, or when nothing has happened for `timeout` seconds; one `resource` only if named.
+        """
+        if resource:
+            self._session.resource(resource)
+        self._session.start()
+        return Events(self._session, resource, timeout)
+
+    # ------------------------------------------------------------------------------------------ waiting
+
+    def wait(self, *names: str, ready: bool = True, up_to_date: bool = True, timeout: float | None = None) -> Self:
+        """Wait until resources (by default all that are to run) are `ready` and `up_to_date`.
+
+        Raises TiltError with the reasons as soon as one has failed or after `timeout` seconds, UsageError for what
+        cannot become ready.
+        """
+        self._session.wait(names, ready=ready, up_to_date=up_to_date, timeout=timeout)
+        return self
+
+    async def async_wait(
+        self,
+        *names: str,
+        ready: bool = True,
+        up_to_date: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109 - the error says what was late, which asyncio.timeout cannot
+    ) -> Self:
+        """`wait`, awaited."""
+        awaited = await asyncio.to_thread(self._session.settling, names, ready=ready, up_to_date=up_to_date)
+        await wait_in_loop(self._session.store, awaited, timeout)
+        return self
+
+    def ci(self, *, timeout: float | None = None) -> Self:
+        """Wait until everything that starts by itself has come up once: commands done, servers and services ready.
+
+        `timeout` in seconds (0: none) stands above `ci_settings`. Raises CIFailed, whose `reasons` name all that
+        failed, as soon as something has failed or the time is over; UsageError if there is nothing to judge.
+        """
+        self._session.ci(timeout)
+        return self
+
+    async def async_ci(self, *, timeout: float | None = None) -> Self:  # noqa: ASYNC109 - as above
+        """`ci`, awaited."""
+        awaited = await asyncio.to_thread(self._session.passing, timeout)
+        await wait_in_loop(self._session.store, awaited)
+        return self
+
+    # ------------------------------------------------------------------------------------------ the end
+
+    def down(self, *, timeout: float = DOWN_SECONDS) -> None:
+        """Take down everything that was deployed; the next `tiltfile` starts it again."""
+        self._session.down()
+        self._session.wait_taken_down(timeout)
+
+    async def async_down(self, *, timeout: float = DOWN_SECONDS) -> None:  # noqa: ASYNC109 - as above
+        """`down`, awaited."""
+        self._session.down()
+        await wait_in_loop(self._session.store, waiting.taken_down(), timeout)
+
+    def stop(self) -> tuple[str, ...]:
+        """End what runs on this machine, within two seconds; containers stay. Returns the names of what did not end."""
+        if self._is_shared:
+            raise UsageError("This session is the notebook's", hint="%unload_ext ipytilt ends it")
+        atexit.unregister(self._session.stop)
+        return self._session.stop()
+
+
+class Handle:
+    """One resource of a session, by name: it stays what it is over reloads of the Tiltfile."""
+
+    def __init__(self, session: Session, name: str) -> None:
+        self.name = name
+        self._face = session
+        self._session = session._session  # noqa: SLF001 - two halves of one face
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {self.status.text}>"
+
+    @property
+    def status(self) -> Status:
+        """How it is doing now."""
+        return _status(self._session, self._session.resource(self.name))
+
+    @property
+    def updates(self) -> story.Story:
+        """Its newest finished updates, oldest first: why, how, how long, with what result."""
+        found = story.updates(self._session.state, self._session.resource(self.name))
+        return found.scrubbed(self._session.logs.scrub)
+
+    def story(self) -> story.Story:
+        """What happened to it and why, and what it waits for now."""
+        return self._face.story(self.name)
+
+    def logs(self, *, tail: int | None = None) -> Lines:
+        """Its log, or the newest `tail` lines of it."""
+        self._session.resource(self.name)
+        return _lines(self._session, self.name, tail)
+
+    def events(self, *, timeout: float | None = None) -> Events:
+        """What happens to it from now on; see `Session.events`."""
+        return self._face.events(resource=self.name, timeout=timeout)
+
+    def trigger(self) -> Self:
+        """Update it now, whatever has changed. Raises UsageError if it is disabled."""
+        self._session.trigger(self.name, "CLI Trigger")
+        return self
+
+    def stop(self) -> Self:
+        """Stop its running update."""
+        self._session.stop_update(self.name)
+        return self
+
+    def enable(self) -> Self:
+        """Switch it on."""
+        return self._switch(on=True)
+
+    def disable(self) -> Self:
+        """Switch it off: what it deployed is taken down, its server ends."""
+        return self._switch(on=False)
+
+    def wait(self, *, ready: bool = True, up_to_date: bool = True, timeout: float | None = None) -> Self:
+        """Wait until it is `ready` and `up_to_date`; see `Session.wait`."""
+        self._face.wait(self.name, ready=ready, up_to_date=up_to_date, timeout=timeout)
+        return self
+
+    async def async_wait(
+        self,
+        *,
+        ready: bool = True,
+        up_to_date: bool = True,
+        timeout: float | None = None,  # noqa: ASYNC109 - the error says what was late, which asyncio.timeout cannot
+    ) -> Self:
+        """`wait`, awaited."""
+        await self._face.async_wait(self.name, ready=ready, up_to_date=up_to_date, timeout=timeout)
+        return self
+
+    def _switch(self, *, on: bool) -> Self:
+        self._session.enable((self.name,), on=on)
+        self._session.handled()
+        return self
+
+
+def session() -> Session:
+    """The session of this notebook, the one `%tilt` drives. Raises UsageError where there is none."""
+    magics = sys.modules.get("ipytilt.magics")
+    cockpit = magics.current() if magics else None
+    if cockpit is None:
+        raise UsageError(
+            "There is no notebook session here", hint="%load_ext ipytilt makes one; in a script: session = Session()"
+        )
+    return Session._sharing(cockpit.session)  # noqa: SLF001 - two halves of one face
+
+
+def _program_source(function: Callable[[], object], name: str, base: str) -> Source:
+    title = getattr(function, "__qualname__", type(function).__name__)
+    if inspect.iscoroutinefunction(function):
+        raise UsageError(f"{title}() is asynchronous", hint="a Tiltfile is a plain function: def, not async def")
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
+    if needed:
+        raise UsageError(
+            f"{title}() wants arguments ({', '.join(needed)})", hint="a Tiltfile is a function without parameters"
+        )
+    file = program.file_of(function)
+    shown = file if os.path.isfile(file) else f"{title}()"
+    return Source(f"python:{name or title}", shown, base, "", program=function)
+
+
+def _status(session: runtime.Session, resource: Resource) -> Status:
+    state = session.state
+    update, running = status.update_status(state, resource), status.runtime_status(state, resource)
+    hold = state.holds.get(resource.name)
+    return Status(
+        resource.name,
+        resource.kind,
+        update.word,
+        running.word,
+        session.logs.scrub(", ".join(filter(None, (update.text, running.text)))),
+        ready=status.is_ready(state, resource),
+        up_to_date=status.is_up_to_date(state, resource),
+        has_pending_changes=status.has_pending_changes(state, resource),
+        waits_for=hold.text if hold else "",
+        waits_on=hold.on if hold else (),
+        endpoints=tuple(url for url, _ in status.endpoints(state, resource)),
+    )
+
+
+def _lines(session: runtime.Session, stream: str, tail: int | None) -> Lines:
+    return Lines(session.logs.since(stream, 0)[1] if tail is None else session.logs.tail(stream, tail))
