@@ -56,6 +56,8 @@ def _do(options: argparse.Namespace, source: Source, args: tuple[str, ...]) -> i
             return _down(source, args, named(options.engine or "", os.environ))
         case "explain":
             return _explain(source, args, options.path)
+        case "lint":
+            return _lint(source, args)
         case _:
             return _result(source, args)
 
@@ -69,12 +71,14 @@ def _parser() -> argparse.ArgumentParser:
     ci.add_argument("--timeout", type=_seconds, help="seconds for all of it; 0: no limit (default: ci_settings)")
     down = commands.add_parser("down", help="take down what a Tiltfile asks for")
     explain = commands.add_parser("explain", help="say what a change of a file would do, without touching anything")
+    lint = commands.add_parser("lint", help="list likely mistakes of a Tiltfile, and what Tilt itself refuses")
     result = commands.add_parser("tiltfile-result", help="evaluate a Tiltfile and print what it asks for, as JSON")
-    for command in (up, ci, down):
+    for command in (up, ci, down, lint):
         command.add_argument("tiltfile", nargs="?", metavar="TILTFILE", help="the same as -f TILTFILE")
+    for command in (up, ci, down):
         command.add_argument("--engine", choices=ENGINES, help="what images and services run on")
     explain.add_argument("path", help="the file")
-    for command in (up, ci, down, explain, result):
+    for command in (up, ci, down, explain, lint, result):
         command.add_argument("-f", "--file", default="Tiltfile", help="the Tiltfile (default: ./Tiltfile)")
     return parser
 
@@ -132,6 +136,15 @@ def _explain(source: Source, args: tuple[str, ...], path: str) -> int:
         state = reduce(state, event)
     print(explain_text(what_if(state, os.path.abspath(path)), base=os.getcwd()))
     return EXIT_OK
+
+
+def _lint(source: Source, args: tuple[str, ...]) -> int:
+    from ipytilt.core.lint import rendered
+    from ipytilt.tiltfile.lint import findings
+
+    found = findings((source,), _loaded(source, args, "up").spec, os.path.exists)
+    print("\n".join(rendered(finding, os.getcwd()) for finding in found) or "Nothing to complain about.")
+    return EXIT_ERROR if found else EXIT_OK
 
 
 def _result(source: Source, args: tuple[str, ...]) -> int:

@@ -12,12 +12,12 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from ipytilt.core.events import Source
 from ipytilt.core.manifests import container_images
 from ipytilt.core.spec import Compose, DockerBuild, Kubernetes
 from ipytilt.core.state import State
 from ipytilt.tiltfile import completion, manual
 from ipytilt.tiltfile.completion import MOST_FILES, Completion, Known
+from ipytilt.tiltfile.lint import text_of
 
 _MAGIC = re.compile(r"\s*(?:%%\w+[^\n]*\n\s*)*?%%tiltfile\b[^\n]*\n")
 _WORKDIR = re.compile(r"^\s*WORKDIR\s+(/\S*)", re.MULTILINE | re.IGNORECASE)
@@ -56,7 +56,7 @@ def _known(state: State | None, directory: str) -> Known:
     spec = state.spec
     names = {kind: tuple(r.name for r in spec.resources if r.kind == kind) for kind in ("compose", "kubernetes")}
     return Known(
-        texts=tuple(filter(None, map(_text, state.load.good))),
+        texts=tuple(filter(None, (text_of(source, _MOST_TEXT) for source in state.load.good))),
         resources=tuple(resource.name for resource in spec.resources),
         services=names["compose"],
         workloads=names["kubernetes"],
@@ -65,16 +65,6 @@ def _known(state: State | None, directory: str) -> Known:
         containers=tuple(dict.fromkeys(_container_paths(state))),
         directory=directory,
     )
-
-
-def _text(source: Source) -> str:
-    if source.text is not None:
-        return source.text
-    try:
-        with open(source.path, encoding="utf-8", errors="replace") as file:
-            return file.read(_MOST_TEXT)
-    except OSError:  # it has gone since: there are no names to offer
-        return ""
 
 
 def _deployed_images(state: State) -> Iterator[str]:

@@ -16,6 +16,7 @@ from difflib import get_close_matches
 from typing import Any, Final, NoReturn, TypeAlias
 
 from ipytilt.core.events import Source
+from ipytilt.core.lint import certain, rendered
 from ipytilt.core.status import is_wanted
 from ipytilt.errors import UsageError
 from ipytilt.runtime.logs import Line
@@ -134,8 +135,9 @@ def put_cell(session: Session, source: Source, args: tuple[str, ...] | None) -> 
     """Evaluate a cell in the place of what it defined before; waits for the verdict and raises it."""
     if args is not None:
         session.set_args(args)
-    session.wait_loaded(session.put(source))
-    return Answer(panel=True)
+    state = session.wait_loaded(session.put(source))
+    found = certain(state.spec, os.path.exists, source.name)
+    return Answer("\n".join(map(rendered, found)), panel=True)
 
 
 # ---------------------------------------------------------------------------------------------- the verbs
@@ -242,6 +244,18 @@ def _ci(session: Session, words: argparse.Namespace) -> Answer:
 @verb("explain", "Say what a change of a file would do, without touching anything.", arg("path"))
 def _explain(session: Session, words: argparse.Namespace) -> Answer:
     return Answer(answers.explain_text(session.explain(words.path), base=session.config.directory))
+
+
+@verb("lint", "List likely mistakes of the Tiltfile, and what Tilt itself refuses.")
+def _lint(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
+    from ipytilt.tiltfile.lint import findings
+
+    state = session.state
+    found = findings(state.load.good, state.spec, os.path.exists)
+    said = [rendered(finding, session.config.directory) for finding in found] or ["Nothing to complain about."]
+    if state.load.error:
+        said.insert(0, f"The newest Tiltfile is in error; this is about the one before it.\n{state.load.error.text}\n")
+    return Answer("\n".join(said))
 
 
 @verb("why", "Say what the last update of a resource was caused by, and what was decided.", arg("name"))

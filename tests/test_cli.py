@@ -201,3 +201,15 @@ def test_down_takes_down_what_an_earlier_up_has_left(tmp_path: Path) -> None:
     done = ran(folder, "down")
     assert (done.returncode, f"Removing container {name}" in done.stdout) == (0, True)
     assert not subprocess.run(listed, capture_output=True, check=True).stdout
+
+
+def test_lint_complains_by_its_exit_code_too(tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("local_resource('a', 'ls', deps=['nope'])")
+    done = ran(tmp_path, "lint")
+    assert done.returncode == 1
+    assert done.stdout.startswith("Tiltfile:1: deps of a: there is no")
+    (tmp_path / "nope").touch()
+    done = ran(tmp_path, "lint", "Tiltfile")
+    assert (done.returncode, done.stdout) == (0, "Nothing to complain about.\n")
+    (tmp_path / "Tiltfile").write_text("fail('on purpose')")
+    assert ran(tmp_path, "lint").returncode == 5

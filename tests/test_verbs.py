@@ -273,3 +273,39 @@ def test_the_values_of_secret_objects_are_secrets(session: Session) -> None:
         said(session, "wait tells")
     assert "pw is [redacted secret db:pw]" in said(session, "logs tells").splitlines()
     assert "hunter2" not in said(session, "status") + said(session, "why tells")
+
+
+# ---------------------------------------------------------------------------------------------- lint and help
+
+DEAD = "docker_build('img', '.', live_update=[sync('src', '/s'), run('x', trigger='other')])\ndocker_compose('c.yml')"
+
+
+def test_lint_lists_what_is_likely_wrong(session: Session) -> None:
+    assert said(session, "lint") == "Nothing to complain about."
+    cell(session, "local_resource('a', 'true', deps=['nope'])\ndocker_build('img', '.', dockerfile_contents='FROM x')")
+    shown = said(session, "lint")
+    assert "cell:1:1: deps of a: there is no" in shown
+    assert "cell:1:2: nothing uses the image img" in shown
+    with pytest.raises(TiltError):
+        cell(session, "fail('on purpose')", key="cell:2")
+    assert said(session, "lint").startswith("The newest Tiltfile is in error")
+
+
+def test_a_cell_says_at_once_what_no_later_cell_can_mend(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "src").mkdir()
+    (tmp_path / "Dockerfile").write_text("FROM scratch\n")
+    (tmp_path / "c.yml").write_text("services:\n  web: {image: img}\n")
+    answer = cell(session, "trigger_mode(TRIGGER_MODE_MANUAL)\n" + DEAD)
+    assert answer.panel
+    assert answer.text.startswith("cell:1:2: run('x') never runs for its trigger 'other'")
+    assert cell(session, "local_resource('a', 'true', auto_init=False, deps=['nope'])", key="cell:2").text == ""
+
+
+def test_help_explains_verbs_and_names(session: Session) -> None:
+    assert "Update a resource now" in said(session, "help trigger")
+    assert said(session, "help docker_build").startswith("docker_build(ref, context,")
+    assert said(session, "help os.path").startswith("os.path: a module")
+    assert said(session, "help len").startswith("len(x)")
+    with pytest.raises(UsageError) as caught:
+        said(session, "help docker_bild")
+    assert "docker_build" in caught.value.hint

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from ipytilt.core import lint
 from ipytilt.core.spec import (
     Compose,
     ComposeBuild,
@@ -25,8 +26,10 @@ from ipytilt.core.spec import (
     Spec,
     Target,
     TriggerMode,
+    Warned,
 )
 from ipytilt.tiltfile import image_builds, kube_assemble
+from ipytilt.tiltfile.button_specs import buttons
 from ipytilt.tiltfile.compose_files import bind_sources, build_section, published_ports
 from ipytilt.tiltfile.draft import Draft, ImageDraft, LocalDraft, ResourceDraft, ServiceDraft, Wrong, did_you_mean
 from ipytilt.tiltfile.host import Host
@@ -56,7 +59,8 @@ def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
     names = {(service.project, service.service): service.name for service in draft.services}
     kube = kube_assemble.group(draft, builds)
     services = [_service(service, draft.projects[service.project], names, builds) for service in draft.services]
-    draft.warnings += _unused_images(draft, kube, builds)
+    unused = _unused(draft, builds)
+    draft.warnings += _unused_images(unused, draft, kube, builds)
     kube_assemble.check(kube, draft, builds, host)
     if draft.registry and services:
         raise Wrong("default_registry is not supported with docker compose")
@@ -77,7 +81,9 @@ def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
         registry=draft.registry,
         settings=draft.settings,
         secrets=tuple(kube_assemble.secrets(draft)),
+        buttons=tuple(buttons(draft)),
         warnings=tuple(draft.warnings),
+        unused_images=tuple((image.key, image.origin) for image in unused),
     )
 
 
@@ -132,28 +138,35 @@ def _service(
 # ---------------------------------------------------------------------------------------------- images as a whole
 
 
-def _unused_images(draft: Draft, kube: Sequence[KubeResource], builds: Builds) -> Iterator[str]:
+def _unused(draft: Draft, builds: Builds) -> list[ImageDraft]:
+    """Builds that provide nothing, and of which that is to be said."""
     suppressed = draft.settings.update.suppress_unused_image_warnings
     unused = [image for image in builds if image.key not in builds.used and image.key not in suppressed]
-    if not unused or "*" in suppressed:
-        return
+    return [] if "*" in suppressed else unused
+
+
+def _unused_images(
+    unused: Sequence[ImageDraft], draft: Draft, kube: Sequence[KubeResource], builds: Builds
+) -> Iterator[Warned]:
+    if unused:
+        yield Warned(_why_unused(unused[0], draft, kube, builds), unused[0].origin, lint.UNUSED_IMAGE)
+
+
+def _why_unused(image: ImageDraft, draft: Draft, kube: Sequence[KubeResource], builds: Builds) -> str:
     if not draft.services and not kube:
-        yield (
+        return (
             "We could not find any deployment instructions, such as docker_compose(...) or k8s_yaml(...). "
             "No image is built until something deploys it."
         )
-        return
     if not draft.services and not any(resource.has_images or resource.custom for resource in kube):
-        yield (
+        return (
             "No Kubernetes configs with images found. If you are using custom resources, tell where their images are "
             "written with k8s_kind(..., image_json_path=...)."
         )
-        return
-    image = unused[0]
     similar = difflib.get_close_matches(image.key, builds.consumed, n=3)
     hint = f"\nDid you mean… {', '.join(similar)}?" if similar else ""
     where = "Kubernetes" if kube else "Docker Compose"
-    yield (
+    return (
         f"Image not used in any {where} config: {image.key} ({image.origin}){hint}\n"
         "Skipping this image build. If that is meant, suppress this warning with "
         f'update_settings(suppress_unused_image_warnings=["{image.key}"])'
@@ -248,9 +261,8 @@ def _known_deps(part: _Made, known: set[str], draft: Draft) -> Iterator[str]:
             yield dep
             continue
         hint = did_you_mean(dep, sorted(known - {name}))
-        draft.warnings.append(
-            f"resource {name} specified a dependency on unknown resource {dep} - dependency ignored{hint}"
-        )
+        text = f"resource {name} specified a dependency on unknown resource {dep} - dependency ignored{hint}"
+        draft.warnings.append(Warned(text, part.draft.origin, lint.UNKNOWN_DEPENDENCY))
 
 
 def _check_order(resources: Sequence[Resource]) -> None:

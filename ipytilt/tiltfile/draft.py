@@ -25,6 +25,7 @@ from ipytilt.core.spec import (
     Settings,
     StopPath,
     TriggerMode,
+    Warned,
 )
 from ipytilt.tiltfile.kube_draft import KubeDraft
 
@@ -177,7 +178,7 @@ class Draft:
     team: str = ""
     telemetry: bool = False
     config: ConfigDraft = field(default_factory=ConfigDraft)
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[Warned] = field(default_factory=list)
     _names: dict[str, tuple[str, Origin, str]] = field(default_factory=dict)
 
     def claim(self, name: str, kind: str, origin: Origin, *, source: str) -> None:

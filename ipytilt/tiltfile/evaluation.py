@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from ipytilt.core.spec import NOWHERE, Origin
+from ipytilt.core.spec import NOWHERE, Origin, Warned
 from ipytilt.processes import StartFailed, describe
 from ipytilt.starlark import Thread
 from ipytilt.tiltfile.draft import Draft, Wrong
@@ -98,7 +98,7 @@ class Eval:
 
     def warn(self, text: str) -> None:
         """A warning: logged, and kept for the spec."""
-        self.draft.warnings.append(text)
+        self.draft.warnings.append(Warned(text, self.origin()))
 
     def read(self, path: str, doing: str) -> str:
         """Text of a file that is recorded for reloading; `Wrong` says what was being done if it cannot be read."""

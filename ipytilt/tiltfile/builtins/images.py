@@ -70,9 +70,8 @@ def docker_build(
     """Build an image from a Dockerfile whenever a file of its context changes and a resource uses it.
 
     `dockerfile` defaults to `<context>/Dockerfile`; `dockerfile_contents` is its text. `ignore` (patterns) and `only`
-    (paths) narrow the context, on top of .dockerignore. `live_update` lists the steps that update a running container
-    instead of building anew. `entrypoint` and `container_args` replace the command of deployed containers. The rest are
-    options of docker build; `cache` is obsolete and has no effect.
+    (paths) narrow the context. `live_update` lists the steps that update a running container instead of building anew.
+    `entrypoint` and `container_args` replace the container's command. The rest are options of docker build.
     """
     if cache is not UNSET:
         ev.warn("docker_build(cache=...) is obsolete, and currently a no-op.")
