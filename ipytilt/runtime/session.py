@@ -200,6 +200,13 @@ class Session:
         self.start()
         self.post(ev.DownRequested(self.clock()))
 
+    def file_source(self, path: str) -> ev.Source:
+        """A Tiltfile on disk as a source. Raises UsageError if there is none."""
+        found = os.path.realpath(os.path.join(self.config.directory, path))
+        if not os.path.isfile(found):
+            raise UsageError(f"There is no file {path}", hint="name a Tiltfile, or write a %%tiltfile cell")
+        return ev.Source(f"file:{found}", found, os.path.dirname(found), None, found)
+
     # ------------------------------------------------------------------------------------------ looking and waiting
 
     @property
@@ -220,13 +227,6 @@ class Session:
         """Wait until the load asked for with `ticket` is over; raises its error, shown as it was there.
 
         An interrupt of the wait ends the evaluation as well, and is raised as `Cancelled`.
-    def file_source(self, path: str) -> ev.Source:
-        """A Tiltfile on disk as a source. Raises UsageError if there is none."""
-        found = os.path.realpath(os.path.join(self.config.directory, path))
-        if not os.path.isfile(found):
-            raise UsageError(f"There is no file {path}", hint="name a Tiltfile, or write a %%tiltfile cell")
-        return ev.Source(f"file:{found}", found, os.path.dirname(found), None, found)
-
         """
         try:
             return self.wait_for(waiting.loaded(ticket), timeout)
