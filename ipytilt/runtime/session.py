@@ -22,6 +22,7 @@ from ipytilt.core.plan import LoadTiltfile
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import TILTFILE, State
 from ipytilt.core.steps import Watch
+from ipytilt.core.unchanged import may_be_dropped
 from ipytilt.engines.base import Work
 from ipytilt.errors import Cancelled, TiltError, UsageError
 from ipytilt.runtime import waiting
@@ -99,7 +100,7 @@ class Session:
             if self.config.subcommand == "up":
                 from ipytilt.runtime.watcher import Watcher
 
-                self._watcher = Watcher(self._files_changed, self._watch_troubled)
+                self._watcher = Watcher(self._files_changed, self._watch_troubled, may_drop=self._may_drop)
         self._controller.start()
         self._standing.start()
 
@@ -367,6 +368,9 @@ class Session:
 
     def _files_changed(self, watch: str, paths: tuple[str, ...], at: float) -> None:  # noqa: ARG002 - our clock
         self.post(ev.FilesChanged(watch, paths, self.clock()))
+
+    def _may_drop(self, watch: str) -> bool:
+        return may_be_dropped(self.state, watch, self.clock())
 
     def _watch_troubled(self, watch: str, problem: str) -> None:
         self.post(ev.WatchTroubled(watch, problem, self.clock()))

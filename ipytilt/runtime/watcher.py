@@ -11,6 +11,7 @@ This is the only module that knows the watching library.
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import sys
@@ -39,14 +40,19 @@ from watchdog.utils import BaseThread
 
 from ipytilt.core.batch import Batch, Pace
 from ipytilt.core.steps import Watch
+from ipytilt.runtime.contents import Contents
+from ipytilt.runtime.git import git_folders, is_at_work
 from ipytilt.runtime.inotify import InotifyTree
 from ipytilt.runtime.scope import Scope, survey
 from ipytilt.runtime.tree import Changes, PolledTree, Request, Trouble
 
 Post: TypeAlias = Callable[[str, tuple[str, ...], float], None]
+MayDrop: TypeAlias = Callable[[str], bool]
 
 _LINUX = sys.platform == "linux"
 _STOP_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS = 0.02
+_LEARNING_SECONDS = 0.005
 
 # Not among them: opening and closing without writing (whoever looks at a file causes them), and directories' own times.
 _CHANGES: list[type[FileSystemEvent]] = [
@@ -67,11 +73,15 @@ class Watcher:
         problem: called with the name of a watch and what keeps it from noticing (all) changes at once; with "" when
             that is over. From any of the watcher's threads.
         pace: how long changes rest before they are posted.
+        may_drop: asked with the name of a watch when files were saved and hold what they held when they were last
+            posted; true leaves them out. From the watcher's thread.
     """
 
-    def __init__(self, post: Post, problem: Trouble, *, pace: Pace | None = None) -> None:
+    def __init__(
+        self, post: Post, problem: Trouble, *, pace: Pace | None = None, may_drop: MayDrop = lambda _: False
+    ) -> None:
         self._problem = problem
-        self._dispatcher = _Dispatcher(post, pace or Pace())
+        self._dispatcher = _Dispatcher(post, pace or Pace(), may_drop)
         self._lock = threading.RLock()
         self._watches: dict[str, Watch] = {}
         self._main: PolledTree | _Foreign | None = None
@@ -91,7 +101,7 @@ class Watcher:
             if self._stopped or self._watches == dict(watches):
                 return
             self._watches = dict(watches)
-            self._dispatcher.keep(self._watches)
+            self._dispatcher.keep(self._watches, since_ns)
             if self._main is None:
                 self._dispatcher.start()
                 self._main = self._main_tree()
@@ -208,16 +218,23 @@ class _Flush(FileSystemEvent):
 class _Dispatcher(EventDispatcher):
     """watchdog's dispatcher, collecting changes per watch until they have rested."""
 
-    def __init__(self, post: Post, pace: Pace) -> None:
+    def __init__(self, post: Post, pace: Pace, may_drop: MayDrop) -> None:
         super().__init__()
         self.name = "ipytilt-watcher"
         self._post = post
         self._pace = pace
+        self._may_drop = may_drop
         self._batches: dict[str, Batch] = {}
+        self._changed_at: dict[str, float] = {}
+        self._git: dict[str, tuple[str, ...]] = {}
+        self._contents = Contents()
         self._feeders: list[BaseThread] = []
 
-    def keep(self, watches: Mapping[str, Watch]) -> None:
+    def keep(self, watches: Mapping[str, Watch], since_ns: int) -> None:
         """Collect for these watches; what was collected for the others is dropped."""
+        if _LINUX:  # elsewhere a directory may stand for what is in it
+            self._contents.keep(watches, since_ns)
+        self._git = {name: git_folders(watch.roots) for name, watch in watches.items()}
         self._batches = {name: self._batches.get(name) or Batch(self._pace) for name in watches}
 
     def feed(self, feeder: BaseThread, name: str) -> None:
@@ -239,10 +256,13 @@ class _Dispatcher(EventDispatcher):
         """Take events and post batches, whichever is due, until stopped."""
         wake_at: float | None = None
         while self.should_keep_running():
+            timeout = None if wake_at is None else max(0.0, wake_at - time.monotonic())
+            learning = self._contents.is_learning and wake_at is None
             try:
-                entry = self.event_queue.get(timeout=None if wake_at is None else max(0.0, wake_at - time.monotonic()))
+                entry = self.event_queue.get(timeout=_LEARNING_SECONDS if learning else timeout)
             except queue.Empty:
-                pass
+                if learning:
+                    self._contents.learn()
             else:
                 self.event_queue.task_done()
                 if entry is not EventDispatcher.stop_event and isinstance(entry[0], _Flush):
@@ -262,11 +282,12 @@ class _Dispatcher(EventDispatcher):
         for watch, paths in changes.items():
             if watch in batches:
                 batches[watch].add(paths, now)
+                self._changed_at[watch] = now
 
     def _post_all(self, flush: _Flush) -> None:
         for watch, batch in self._batches.items():
             if batch.wake_at is not None:
-                self._post(watch, batch.due(batch.wake_at), time.time())
+                self._report(watch, batch.due(batch.wake_at))
         flush.done.set()
 
     def _post_due(self) -> float | None:
@@ -279,9 +300,19 @@ class _Dispatcher(EventDispatcher):
                 continue
             if wake_at > now:
                 next_at = wake_at if next_at is None else min(next_at, wake_at)
+            elif is_at_work(self._git.get(watch, ()), now - self._changed_at.get(watch, 0.0)):
+                next_at = min(now + _LOOK_AGAIN_SECONDS, next_at or math.inf)
             elif self.should_keep_running():
-                self._post(watch, batch.due(now), time.time())
+                self._report(watch, batch.due(now))
         return next_at
+
+    def _report(self, watch: str, paths: tuple[str, ...]) -> None:
+        """Post what changed, without what is as it was, if that may be left out."""
+        same = self._contents.unchanged(watch, paths)
+        if same and self._may_drop(watch):
+            paths = tuple(path for path in paths if path not in same)
+        if paths:
+            self._post(watch, paths, time.time())
 
 
 class _Emitter(EventEmitter):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ipytilt.core import status
+from ipytilt.core import status, unchanged
 from ipytilt.core.state import State
 from ipytilt.errors import Reported, TiltError, UsageError
 from tests.support import eventually
@@ -149,6 +150,42 @@ def test_many_files_at_once_arrive_all(project: Project) -> None:
     project.ready()
     code, text = project.in_container("sh", "-c", "cat $(find /app/many -type f) | sort -n | uniq | wc -l")
     assert (code, text.strip()) == (0, "300")
+
+
+def test_saves_that_change_nothing_update_nothing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Better than Tilt: to it, every save is a change."""
+    monkeypatch.setattr(unchanged, "GRACE", 0.0)
+    project.up()
+    for text in ("second\n", "third\n"):
+        project.write("app/file.txt", text)
+        project.ready()
+    runs = len(project.session.state.tracks["app"].history)
+    seq = project.session.state.seq
+    project.write("app/file.txt", "third\n")
+    (project.folder / "app/file.txt").touch()
+    project.ready()
+    assert project.session.state.seq == seq
+    (project.folder / "app/file.txt").chmod(0o600)
+    project.ready()
+    assert len(project.session.state.tracks["app"].history) == runs + 1
+    assert project.in_container("stat", "-c", "%a", "/app/file.txt") == (0, "600")
+
+
+def test_a_checkout_is_one_update_and_nothing_of_it_goes_before_it_is_done(project: Project) -> None:
+    lock = project.folder / ".git" / "index.lock"
+    lock.parent.mkdir()
+    project.up()
+    runs = len(project.session.state.tracks["app"].history)
+    lock.write_text("")
+    for number in range(10):
+        project.write(f"app/branch/{number}", "other")
+        time.sleep(0.03)  # each rests for longer than a lone save has to
+    assert len(project.session.state.tracks["app"].history) == runs
+    lock.unlink()
+    project.until(lambda s: len(s.tracks["app"].history) > runs)
+    project.ready()
+    assert len(project.session.state.tracks["app"].history) == runs + 1
+    assert len(project.record().cause.files) >= 10
 
 
 # ---------------------------------------------------------------------------------------------- faults

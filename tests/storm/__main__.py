@@ -17,6 +17,7 @@ from tests.storm import storm as storms
 from tests.storm import weather
 from tests.storm.storm import Lost, Storm
 from tools.rig import docker
+from tools.rig.daemon import Daemon
 
 PER_ROUND = 250
 
@@ -24,24 +25,35 @@ PER_ROUND = 250
 def main(operations: int, seed: int, engines: tuple[str, ...]) -> int:
     """Run it; 1 if something was lost."""
     lost = 0
-    with ExitStack() as stack:
-        if "docker" in engines:
+    for engine in engines:
+        with ExitStack() as stack:
             try:
-                os.environ.update(stack.enter_context(docker.in_use()))
+                daemon = _docker(stack) if engine == "docker" else None
             except docker.NoDockerError as error:
                 print(f"docker: left out, {error}")
-                engines = tuple(engine for engine in engines if engine != "docker")
-        for engine in engines:
-            lost += run(engine, operations, seed)
+                continue
+            lost += run(engine, operations, seed, daemon=daemon)
     return 1 if lost else 0
 
 
-def run(engine: str, operations: int, seed: int) -> int:
+def _docker(stack: ExitStack) -> Daemon | None:
+    """Lead the engine to a daemon of our own, which may be halted, or else to the one that is there."""
+    try:
+        daemon = docker.private(isolated=True)
+    except docker.NoDockerError:
+        os.environ.update(stack.enter_context(docker.in_use()))
+        return None
+    stack.callback(daemon.stop)
+    os.environ.update(daemon.env)
+    return daemon
+
+
+def run(engine: str, operations: int, seed: int, *, daemon: Daemon | None) -> int:
     """The storm on one engine; how many rounds lost something."""
     print(f"{engine}: {operations} operations from seed {seed}", flush=True)
     began, lost, done = time.monotonic(), 0, 0
-    with tempfile.TemporaryDirectory(prefix="ipytilt-storm-") as folder:
-        storm = Storm(Path(folder), engine)
+    with tempfile.TemporaryDirectory(prefix="ipytilt-storm-", ignore_cleanup_errors=True) as folder:
+        storm = Storm(Path(folder), engine, daemon)
         try:
             storm.up()
             while done < operations:
@@ -55,9 +67,8 @@ def run(engine: str, operations: int, seed: int) -> int:
                     _examine(script, engine, name)
                 done = sum(storm.tally.operations.values())
         finally:
-            print(
-                f"{engine}: {storm.tally}; {lost} rounds lost something; {time.monotonic() - began:.0f} s", flush=True
-            )
+            took = time.monotonic() - began
+            print(f"{engine}: {storm.tally}; {lost} rounds lost something; {took:.0f} s", flush=True)
             storm.close()
     return lost
 

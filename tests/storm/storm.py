@@ -31,6 +31,7 @@ from tests.storm import weather
 from tests.storm.weather import Op, Script
 from tests.support.project import PATIENCE, Project
 from tests.support.waiting import eventually
+from tools.rig.daemon import Daemon
 
 KEPT = Path(__file__).parent / "kept"
 TILTFILE = """
@@ -88,16 +89,20 @@ class Tally:
 class Storm:
     """A project under fire."""
 
-    def __init__(self, folder: Path, engine: str) -> None:
+    def __init__(self, folder: Path, engine: str, daemon: Daemon | None = None) -> None:
+        """`daemon`: a Docker daemon that may be halted and resumed."""
         self.project = Project(folder, engine)
         self.tree = folder / "app" / "src"
         self.outside = folder / "outside"
         self.tally = Tally()
+        self._daemon = daemon
+        self._one_at_a_time = threading.Lock()
         self._overflow = threading.Event()
         self._newest = 0
         self._rested = 0
         self.tree.mkdir()
         self.outside.mkdir()
+        git(folder, "init", "--quiet")
 
     def up(self) -> None:
         """Bring it up, and let the watcher lose what it is told to lose."""
@@ -158,6 +163,21 @@ class Storm:
                 self.project.session.trigger("app")
             case "stop":
                 self.project.write("app/stop", str(op.number))
+            case "branch":
+                self._switch_branch(weather.BRANCHES[op.number % len(weather.BRANCHES)])
+            case "daemon" if self._daemon is not None:
+                with self._one_at_a_time:
+                    self._daemon.halt()
+                    self._daemon.resume()
+
+    def _switch_branch(self, branch: str) -> None:
+        """Commit what there is and go elsewhere; git may fail over what the other writers do to it."""
+        folder = self.project.folder
+        with self._one_at_a_time:
+            git(folder, "add", "--all", "app/src")
+            git(folder, "commit", "--quiet", "--message", "so far")
+            if git(folder, "checkout", "--quiet", "--force", branch):
+                git(folder, "checkout", "--quiet", "--force", "-b", branch)
 
     def _kill(self, container: Container) -> None:
         engine = self._engine()
@@ -216,6 +236,18 @@ class Storm:
         running = next((container for container in found if container.running), None)
         assert running is not None
         return running
+
+
+def git(folder: Path, *words: str) -> int:
+    """Run git; its exit code."""
+    settings = (
+        "user.name=storm",
+        "user.email=storm@example.org",
+        "init.defaultBranch=main",
+        "core.hooksPath=/dev/null",
+    )
+    options = [word for setting in settings for word in ("-c", setting)]
+    return subprocess.run(["git", *options, *words], cwd=folder, check=False, capture_output=True).returncode
 
 
 def local_tree(top: Path) -> Tree:

@@ -28,7 +28,10 @@ _WEIGHTS = {
     "write": 16, "append": 8, "truncate": 4, "save": 12, "move": 8, "in": 5, "out": 3, "delete": 7,
     "mkdir": 5, "chmod": 6, "link": 6, "many": 2, "become": 6, "same": 4, "pause": 25,
 }  # fmt: skip
-FAULTS = {"overflow": 6, "restart": 2, "kill": 1, "replace": 1, "stop": 1}
+FAULTS = {"overflow": 6, "branch": 4, "restart": 2, "kill": 1, "replace": 1, "stop": 1, "daemon": 1}
+"""What is not done to files by hand: lost events, a git checkout, and what happens to containers and Docker."""
+
+BRANCHES = ("main", "other", "third")
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from ipytilt.core.batch import Pace
 from ipytilt.core.spec import Ignore
 from ipytilt.core.steps import Watch
 from ipytilt.runtime.inotify import InotifyTree
-from ipytilt.runtime.watcher import Watcher
+from ipytilt.runtime.watcher import MayDrop, Watcher
 from tests.support.waiting import eventually
 
 WITHIN = 20.0
@@ -25,10 +25,12 @@ def write(path: Path, text: str = "x") -> Path:
 class Eye:
     """A watcher and all it said."""
 
-    def __init__(self, pace: Pace | None = None) -> None:
+    def __init__(self, pace: Pace | None = None, may_drop: MayDrop = lambda _: False) -> None:
         self.posts: list[tuple[str, tuple[str, ...]]] = []
         self.problems: dict[str, str] = {}
-        self.watcher = Watcher(lambda name, paths, at: self.posts.append((name, paths)), self._problem, pace=pace)
+        self.watcher = Watcher(
+            lambda name, paths, at: self.posts.append((name, paths)), self._problem, pace=pace, may_drop=may_drop
+        )
         self._markers = 0
 
     def _problem(self, watch: str, text: str) -> None:
