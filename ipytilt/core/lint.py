@@ -177,7 +177,7 @@ def _dead_triggers(spec: Spec, exists: Exists) -> Iterator[Finding]:
 
 def _never_triggers(path: str, rules: LiveUpdate) -> tuple[str, str]:
     """Why no change of the path is part of a live update, and what to try; "" if it may be."""
-    if not any(is_below(path, sync.local) or is_below(sync.local, path) for sync in rules.syncs):
+    if rules.syncs and not any(is_below(path, s.local) or is_below(s.local, path) for s in rules.syncs):
         why = "the file is below no sync, so a change of it means a full build instead"
         return why, "sync it as well, or make it a fall_back_on and drop the trigger"
     if any(is_below(path, stop.path) for stop in rules.stop_paths):

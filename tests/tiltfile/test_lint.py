@@ -75,6 +75,7 @@ ROWS = (
     Row(live("sync('src', '/s')", "run('pip', trigger='src/a.py')"), files=SRC),
     Row(live("sync('src', '/s')", "run('pip', trigger='.')"), files=SRC),
     Row(live("sync('src', '/s')", "run('pip')"), files=SRC),
+    Row(live("run('pip', trigger='deps.txt')"), files=SRC),
     Row(
         live("sync('src', '/s')", "run('pip', trigger='deps.txt')"),
         (("dead-trigger", 1, "run('pip') never runs"),),
