@@ -92,19 +92,27 @@ class Session:
         root = os.path.abspath(directory)
         if not os.path.isdir(root):
             raise UsageError(f"There is no directory {os.fspath(directory)}", hint="give Session() one that exists")
-        self._session = runtime.Session(runtime.Config(named(engine, os.environ), root, log_bytes))
+        self._runtime = runtime.Session(runtime.Config(named(engine, os.environ), root, log_bytes))
         self._first_args = tuple(args)
         self._is_shared = False
-        atexit.register(self._session.stop)
+        atexit.register(self._runtime.stop)
 
     @classmethod
     def _sharing(cls, shared: runtime.Session) -> Self:
         made = cls.__new__(cls)
-        made._session, made._first_args, made._is_shared = shared, (), True  # noqa: SLF001 - being made here
+        made._runtime, made._first_args, made._is_shared = shared, (), True  # noqa: SLF001 - being made here
         return made
 
+    @property
+    def _session(self) -> runtime.Session:
+        if program.is_running():  # it would wait for itself
+            raise UsageError(
+                "A Tiltfile cannot drive a session while it is evaluated", hint="do that after session.tiltfile(...)"
+            )
+        return self._runtime
+
     def __repr__(self) -> str:
-        return repr(self._session)
+        return repr(self._runtime)
 
     def __str__(self) -> str:
         document = wire.document(session_view(self._session.state, self._session.engine_line))
@@ -294,7 +302,10 @@ class Handle:
     def __init__(self, session: Session, name: str) -> None:
         self.name = name
         self._face = session
-        self._session = session._session  # noqa: SLF001 - two halves of one face
+
+    @property
+    def _session(self) -> runtime.Session:
+        return self._face._session  # noqa: SLF001 - two halves of one face
 
     def __repr__(self) -> str:
         return f"<{self.name}: {self.status.text}>"

@@ -304,6 +304,15 @@ def test_an_asynchronous_tiltfile_is_refused(session: Session) -> None:
         session.tiltfile(dev)
 
 
+def test_a_tiltfile_does_not_wait_for_itself(session: Session) -> None:
+    def dev() -> None:
+        ipytilt.local_resource("one", "true")
+        session.wait()
+
+    with pytest.raises(TiltError, match="cannot drive a session while it is evaluated"):
+        session.tiltfile(dev, timeout=PATIENCE)
+
+
 def test_a_stopped_session_says_so(tmp_path: Path) -> None:
     with Session(tmp_path, engine="sandbox") as session:
         pass

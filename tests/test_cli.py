@@ -187,6 +187,15 @@ def test_ci_ends_with_the_verdict(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "helped").exists()
 
 
+def test_an_interrupted_ci_ends_with_what_it_started(tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("local_resource('slow', 'echo $$ >pid; exec sleep 1239')")
+    child = subprocess.Popen([*COMMAND, "ci", "--engine", "sandbox"], cwd=tmp_path, stdout=subprocess.DEVNULL)
+    eventually(lambda: (tmp_path / "pid").exists() and (tmp_path / "pid").read_text().strip(), timeout=30)
+    child.send_signal(signal.SIGINT)
+    assert child.wait(timeout=30) == 130
+    eventually(lambda: not alive(int((tmp_path / "pid").read_text())))
+
+
 @pytest.mark.docker
 @pytest.mark.compose
 def test_down_takes_down_what_an_earlier_up_has_left(tmp_path: Path) -> None:

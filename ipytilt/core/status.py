@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ipytilt.core.plan import pending_files
-from ipytilt.core.spec import Compose, Local, Resource, TriggerMode
+from ipytilt.core.spec import Compose, Kubernetes, Local, Resource, TriggerMode
 from ipytilt.core.state import Record, Run, State, Track
 
 Word: TypeAlias = Literal["none", "pending", "in_progress", "ok", "error", "not_applicable", "disabled"]
@@ -53,6 +53,8 @@ def runtime_status(state: State, resource: Resource, *, health: bool = True) -> 
             found = _server(track, probed=local.probe is not None)
         case _ if resource.deployed_is_ready and track.deployed:
             return Status("ok", "Deployed")
+        case Kubernetes(pod_readiness="ignore") if track.deployed:
+            found = Status("ok", "Runtime Ready", track.runtime_since)
         case _:
             found = _containers(track, health=health)
     if found.word == "pending" and not track.containers and track.server is None:

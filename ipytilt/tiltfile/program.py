@@ -78,6 +78,11 @@ def run(program: Callable[[], object], ev: Eval, names: Mapping[str, Any], *, sh
         _RUNNING.reset(token)
 
 
+def is_running() -> bool:
+    """Whether whoever asks is such a function, being run."""
+    return _RUNNING.get() is not None
+
+
 def file_of(program: Callable[[], object]) -> str:
     """The file a function was written in, as Python calls it; "" if it was not written in Python."""
     code = getattr(inspect.unwrap(program), "__code__", None)
@@ -107,9 +112,11 @@ class Word:
     """A function of the Tilt API under its Tiltfile name, to be called in a function that is a session's Tiltfile."""
 
     def __init__(self, name: str) -> None:
+        from ipytilt.tiltfile import manual
+
         known = registered()[name]
         self.__name__ = self.__qualname__ = name
-        self.__doc__ = f"{known.signature}\n\n{known.doc}"
+        self.__doc__ = manual.text(name)
         self.__signature__ = inspect.Signature(
             [
                 inspect.Parameter(

@@ -115,6 +115,7 @@ ROWS = {
         lambda: seeing(cluster(k8s_grace_period=60), PULLING), "failure", "exceeded grace period: ErrImagePull", 70
     ),
     "without a grace it fails at once": Row(lambda: seeing(cluster(), PULLING), "failure", "web:runtime: ErrImagePull"),
+    "177 a workload whose pods do not matter": Row(lambda: cluster("ignore"), "success"),
     "a job may take its time": Row(lambda: seeing(cluster("succeeded"), CREATED), "open", "web:runtime", 301),
     "another workload may not": Row(lambda: seeing(cluster(), CREATED), "failure", "Readiness timeout", 301),
 }

@@ -15,7 +15,7 @@ import ipytilt
 from ipytilt.core.events import Source
 from ipytilt.core.spec import Local, Resource
 from ipytilt.errors import TiltfileError, UsageError
-from ipytilt.tiltfile import program
+from ipytilt.tiltfile import manual, program
 from ipytilt.tiltfile.builtin import registered
 from ipytilt.tiltfile.load import Loaded, load
 from tests.support.dict_host import DictHost
@@ -162,7 +162,7 @@ def test_unknown_words_are_no_attributes() -> None:
 
 def test_words_say_what_they_take() -> None:
     assert list(inspect.signature(ipytilt.sync).parameters) == ["local_path", "remote_path"]
-    assert str(inspect.getdoc(ipytilt.sync)).startswith("sync(local_path, remote_path)\n\nCopy changed files")
+    assert inspect.getdoc(ipytilt.sync) == manual.text("sync")
     assert "parse" in dir(ipytilt.config)
 
 
