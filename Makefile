@@ -3,7 +3,7 @@ PYTHON ?= python3
 BOOTSTRAP := $(PYTHON) tools/bootstrap.py
 VENV := .venv/bin/python
 
-.PHONY: demo test bench fuzz storm lint format clean
+.PHONY: demo test bench soak storm fuzz lint format clean
 
 demo:  ## JupyterLab on the quickstart notebook; Ctrl-C ends it
 	@$(BOOTSTRAP)
@@ -23,6 +23,11 @@ storm:  ## many thousand random operations on the files while containers die; at
 	@$(BOOTSTRAP) dev test
 	-@$(VENV) -m tools.rig install
 	@exec $(VENV) -m tests.storm $(ARGS)
+
+soak:  ## an hour of five saves a second; ARGS=300 for 300 seconds. What the process holds at the start and at the end
+	@$(BOOTSTRAP) dev test
+	-@$(VENV) -m tools.rig install
+	@exec $(VENV) -m benchmarks.soak $(ARGS)
 
 fuzz:  ## 20,000 mutated Tiltfiles; ARGS="--seed 7 --count 500" for others. What ends badly is kept as a test
 	@$(BOOTSTRAP) dev test

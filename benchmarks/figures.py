@@ -101,7 +101,7 @@ def _verdict(figure: Figure, floor: Figure | None) -> tuple[str, str]:
     met = True
     for word, goal, value in (("", figure.goal, figure.p50), ("p95 ", figure.goal_p95, figure.p95)):
         if goal is not None:
-            goals.append(f"{word}{goal * figure.scale:.3g}")
+            goals.append(f"{word}{goal * figure.scale:.4g}")
             met = met and value <= goal
     if figure.ratio_goal is not None and floor is not None:
         goals.append(f"{figure.ratio_goal:g} x")
