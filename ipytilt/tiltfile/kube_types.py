@@ -160,7 +160,7 @@ def _item(value: Any, kind: str, model: str, path: _Path) -> Any:
 
 def _scalar(value: Any, kind: str, model: str, path: _Path) -> Any:
     classes, _ = _SCALARS.get(kind, ((type(value),), ""))  # an `object` may be anything
-    if type(value) not in classes:
+    if type(value) not in classes or (kind == "int32" and not -(2**31) <= value < 2**31):
         raise _misfit(value, kind, model, path)
     if kind == "quantity":
         return _quantity(str(value).strip())
@@ -194,7 +194,8 @@ _JSON_TYPES = {bool: "bool", int: "number", str: "string", list: "array", dict: 
 
 
 def _misfit(value: Any, kind: str, model: str, path: _Path) -> ValueError:
-    found = f"number {value}" if isinstance(value, float) else _JSON_TYPES[type(value)]
+    is_number = isinstance(value, float) or (kind == "int32" and type(value) is int)  # of a kind, but not a fitting one
+    found = f"number {value}" if is_number else _JSON_TYPES[type(value)]
     place = ".".join((_MODEL.sub(r"\2", model), *path))
     return ValueError(f"json: cannot unmarshal {found} into Go struct field {place} of type {_go_type(kind)}")
 

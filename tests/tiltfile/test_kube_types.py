@@ -102,6 +102,7 @@ def test_kinds_that_the_client_does_not_know_stay_as_they_are(document: dict[str
             pod({"livenessProbe": {"httpGet": {"port": 8.5}}}),
             "HTTPGetAction.spec.containers.livenessProbe.httpGet.port of type intstr.IntOrString",
         ),
+        (deployment("apps/v1", replicas=2**31), "number 2147483648 into Go struct field DeploymentSpec.spec.replicas"),
         (kind("Secret", "v1", data={"a": "%"}), "illegal base64 data at input byte 0"),
         (kind("CronJob", "batch/v1beta1", spec={"schedule": 5}), "CronJobSpec.spec.schedule of type string"),
         (
