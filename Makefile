@@ -3,7 +3,7 @@ PYTHON ?= python3
 BOOTSTRAP := $(PYTHON) tools/bootstrap.py
 VENV := .venv/bin/python
 
-.PHONY: demo test bench soak storm fuzz lint format clean
+.PHONY: demo test docs bench soak storm fuzz lint format clean
 
 demo:  ## JupyterLab on the quickstart notebook; Ctrl-C ends it
 	@$(BOOTSTRAP)
@@ -32,6 +32,10 @@ soak:  ## an hour of five saves a second; ARGS=300 for 300 seconds. What the pro
 fuzz:  ## 20,000 mutated Tiltfiles; ARGS="--seed 7 --count 500" for others. What ends badly is kept as a test
 	@$(BOOTSTRAP) dev test
 	@exec $(VENV) -m tests.fuzz $(ARGS)
+
+docs:  ## docs/builtins.md, from the builtins themselves
+	@$(BOOTSTRAP) dev test
+	@exec $(VENV) -m tools.builtins_page
 
 lint:
 	@$(BOOTSTRAP) dev test

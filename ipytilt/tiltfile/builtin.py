@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import json
 import pkgutil
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -57,11 +56,13 @@ class Registered:
     Attributes:
         name: with dots for a member of a module.
         doc: its docstring.
+        topic: the module of `builtins/` it stands in.
     """
 
     def __init__(self, name: str, function: Callable[..., Any], *, raw: bool, shown: str = "...") -> None:
         self.name = name
         self.doc = inspect.getdoc(function) or ""
+        self.topic = function.__module__.rpartition(".")[2]
         self._function = function
         self._raw = raw
         self._arguments = shown
@@ -145,8 +146,10 @@ class Registered:
 def _shown(parameter: Parameter) -> str:
     if parameter.required:
         return parameter.name
+    empty = {(): "{}" if parameter.kind.word == "env" else "[]", "": '""'}
     default = parameter.default
-    return f"{parameter.name}={'[]' if default == () else json.dumps(default) if default == '' else repr(default)}"
+    shown = empty.get(default) if isinstance(default, str | tuple) else None
+    return f"{parameter.name}={shown or repr(default)}"
 
 
 def _wanted(cls: type, word: str) -> Callable[[Eval, Any], Any]:
@@ -217,10 +220,11 @@ def registered() -> Mapping[str, Registered]:
     return dict(sorted(_FUNCTIONS.items()))
 
 
-def constants() -> Mapping[str, str]:
-    """Every value that is no function, by name: what it is."""
+def constants() -> Mapping[str, tuple[str, str]]:
+    """Every value that is no function, by name: the module of `builtins/` it stands in, and what it is."""
     registered()
-    return {name: inspect.getdoc(value) or "" for name, value in sorted(_CONSTANTS.items())}
+    found = sorted(_CONSTANTS.items())
+    return {name: (value.__module__.rpartition(".")[2], inspect.getdoc(value) or "") for name, value in found}
 
 
 class Module(Value):

@@ -19,6 +19,9 @@ from ipytilt.tiltfile.cursor import Defined
 NOT_SUPPORTED = "Not supported:"
 """What a paragraph of a docstring begins with that says what the builtin does not do here."""
 
+ACCEPTED = "Accepted for Tilt's sake:"
+"""What the docstring of a builtin begins with that does nothing here."""
+
 _WORDS = {
     "any": "any value",
     "bool": "True or False",
@@ -63,7 +66,7 @@ _WORDS = {
 class Entry:
     """One name. `signature` is the name alone for a value; `parameters` are empty for a function that takes anything.
 
-    `origin`: "builtin", "constant", "starlark" or "yours".
+    `origin`: "builtin", "constant", "starlark" or "yours". `topic`: the module of `builtins/` it stands in, or "".
     """
 
     name: str
@@ -71,21 +74,28 @@ class Entry:
     doc: str
     origin: str
     parameters: tuple[Parameter, ...] = ()
+    topic: str = ""
 
     @property
     def summary(self) -> str:
         """The first sentence or two: what the first paragraph says."""
         return " ".join(self.doc.partition("\n\n")[0].split())
 
+    @property
+    def limits(self) -> str:
+        """What it does not do here; "" if there is no such thing."""
+        paragraphs = (" ".join(paragraph.split()) for paragraph in self.doc.split("\n\n"))
+        return next((text for text in paragraphs if text.startswith((NOT_SUPPORTED, ACCEPTED))), "")
+
 
 @cache
 def entries() -> Mapping[str, Entry]:
     """Every name of the Tilt API and of the language, sorted within each."""
     found = {
-        name: Entry(name, function.signature, function.doc, "builtin", function.parameters)
+        name: Entry(name, function.signature, function.doc, "builtin", function.parameters, function.topic)
         for name, function in registered().items()
     }
-    found |= {name: Entry(name, name, doc, "constant") for name, doc in constants().items()}
+    found |= {name: Entry(name, name, doc, "constant", (), topic) for name, (topic, doc) in constants().items()}
     found = dict(sorted(found.items()))
     for name, text in sorted(universe_docs().items()):
         signature, _, doc = text.partition(" - ")
