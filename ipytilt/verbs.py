@@ -19,6 +19,7 @@ from ipytilt.core.events import Source
 from ipytilt.core.lint import certain, rendered
 from ipytilt.core.status import is_wanted
 from ipytilt.errors import UsageError
+from ipytilt.processes import describe
 from ipytilt.runtime.logs import Line
 from ipytilt.runtime.session import Session
 from ipytilt.views import answers, wire
@@ -180,6 +181,24 @@ def _trigger(session: Session, words: argparse.Namespace) -> Answer:
 def _stop(session: Session, words: argparse.Namespace) -> Answer:
     session.stop_update(words.name)
     return Answer(f"Stopping the update of {words.name}")
+
+
+@verb(
+    "press",
+    "Press a button of the Tiltfile; without a word, list the buttons.",
+    arg("button", nargs="?"),
+    arg("inputs", nargs="*", metavar="INPUT=VALUE"),
+    arg("--yes", action="store_true", help="confirm a button that asks for it"),
+)
+def _press(session: Session, words: argparse.Namespace) -> Answer:
+    if not words.button:
+        listed = [f"{one.name}: {one.text} ({describe(one.command.argv)})" for one in session.state.spec.buttons]
+        return Answer("\n".join(listed) or "The Tiltfile has no buttons")
+    pairs = [word.partition("=") for word in words.inputs]
+    if any(not equals for _, equals, _ in pairs):
+        raise UsageError("An input is given as INPUT=VALUE")
+    session.press(words.button, {name: value for name, _, value in pairs}, confirmed=words.yes)
+    return Answer(f"Pressed {words.button}")
 
 
 @verb("enable", "Switch resources on.", arg("names", nargs="+"))

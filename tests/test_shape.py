@@ -18,9 +18,9 @@ MAX_FUNCTION = 60
 # Lines of Python a folder of the package may have; "" is the top level. See KNOWN_FLAWS.md on how they came about.
 BUDGETS = {
     "": 2_600,
-    "core": 4_900,
+    "core": 5_050,
     "engines": 6_200,
-    "runtime": 3_300,
+    "runtime": 3_400,
     "starlark": 3_900,
     "tiltfile": 10_050,
     "views": 1_400,

@@ -11,7 +11,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Literal, Self, TypeAlias
+from typing import TYPE_CHECKING, Literal, Self, TypeAlias
+
+if TYPE_CHECKING:
+    from ipytilt.core.buttons import Button
 
 Kind: TypeAlias = Literal["local", "compose", "kubernetes"]
 
@@ -453,6 +456,7 @@ class Spec:
     secrets: tuple[Secret, ...] = ()
     warnings: tuple[Warned, ...] = ()
     unused_images: tuple[tuple[str, Origin], ...] = ()
+    buttons: tuple[Button, ...] = ()
     _places: Mapping[str, int] = field(init=False, repr=False, compare=False)
     _users: Mapping[str, tuple[Resource, ...]] = field(init=False, repr=False, compare=False)
 

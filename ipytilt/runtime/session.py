@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from ipytilt.core import ci, status
 from ipytilt.core import events as ev
 from ipytilt.core import explain as answers
+from ipytilt.core.buttons import environment
 from ipytilt.core.plan import LoadTiltfile
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import TILTFILE, State
@@ -29,6 +30,7 @@ from ipytilt.runtime import waiting
 from ipytilt.runtime.controller import Controller
 from ipytilt.runtime.execute import Engines
 from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Logs
+from ipytilt.runtime.presses import Presses
 from ipytilt.runtime.standing import Standing
 from ipytilt.runtime.store import Store
 from ipytilt.runtime.waiting import Awaited
@@ -80,6 +82,7 @@ class Session:
         )
         self._standing = Standing(self.engines, self._set_watches, post=self.post, logs=self.logs, clock=self.clock)
         self._controller = Controller(self.store, self._workers, self._standing, clock=self.clock)
+        self._presses = Presses(self.logs)
         self._watcher: Watcher | None = None
 
     def __repr__(self) -> str:
@@ -121,6 +124,7 @@ class Session:
             left += self._controller.stop(deadline)
             left += self._workers.stop(deadline - STOP_SECONDS / 2)
             left += self._standing.stop(deadline)
+            left += self._presses.stop(deadline)
         if self._watcher is not None:
             self._watcher.stop()
         if self._engines is not None:  # somebody may have asked for them before anything was started
@@ -189,6 +193,21 @@ class Session:
         if name != TILTFILE:
             self.resource(name)
         self.post(ev.CancelRequested(name, self.clock()))
+
+    def press(self, name: str, values: Mapping[str, str], *, confirmed: bool = False) -> None:
+        """Press a button of the Tiltfile, with values for its inputs; a run of it that goes on is stopped first.
+
+        Raises UsageError for an unknown or disabled button, for wrong values, and for one that wants to be confirmed.
+        """
+        found = {button.name: button for button in self.state.spec.buttons}
+        button = found.get(name)
+        if button is None:
+            raise UsageError(f"There is no button {name!r}", hint=f"there are: {', '.join(found) or 'none'}")
+        if button.disabled:
+            raise UsageError(f"The button {name} is disabled in the Tiltfile")
+        if button.confirm and not confirmed:
+            raise UsageError(f"The button {name} wants to be confirmed", hint=f"%tilt press {name} --yes")
+        self._presses.press(button, environment(button, values))
 
     def enable(self, names: tuple[str, ...], *, on: bool) -> None:
         """Switch resources on or off."""

@@ -29,6 +29,7 @@ from ipytilt.core.spec import (
     Warned,
 )
 from ipytilt.tiltfile import image_builds, kube_assemble
+from ipytilt.tiltfile.button_specs import buttons
 from ipytilt.tiltfile.compose_files import bind_sources, build_section, published_ports
 from ipytilt.tiltfile.draft import Draft, ImageDraft, LocalDraft, ResourceDraft, ServiceDraft, Wrong, did_you_mean
 from ipytilt.tiltfile.host import Host
@@ -80,6 +81,7 @@ def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
         registry=draft.registry,
         settings=draft.settings,
         secrets=tuple(kube_assemble.secrets(draft)),
+        buttons=tuple(buttons(draft)),
         warnings=tuple(draft.warnings),
         unused_images=tuple((image.key, image.origin) for image in unused),
     )

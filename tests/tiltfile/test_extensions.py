@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from ipytilt.core.buttons import environment
 from ipytilt.core.events import Source
 from ipytilt.core.spec import DockerBuild
+from ipytilt.errors import UsageError
 from ipytilt.tiltfile.builtins.extensions import Backoff
 from ipytilt.tiltfile.host import DiskHost
 from ipytilt.tiltfile.load import Loaded, LoadError, load
@@ -290,7 +292,34 @@ INPUTS = "[text_input('T', default='d'), bool_input('B', true_string='y'), choic
 def test_buttons(call: str) -> None:
     spec = evaluate(BUTTON + call).spec
     assert [resource.name for resource in spec.resources] == ["a"]
-    assert [warning.split()[0] for warning in spec.warnings] == ["v1alpha1.ui_button", "v1alpha1.cmd"]
+    assert [button.name for button in spec.buttons] == ["b"]
+    assert spec.warnings == ()
+
+
+def test_what_a_button_runs() -> None:
+    [button] = evaluate(
+        BUTTON + f"cmd_button('b', 'a', ['echo', 'hi'], text='Go', inputs={INPUTS} + [hidden_input('H', 'v')])"
+    ).spec.buttons
+    assert (button.text, button.resource, button.confirm, button.disabled) == ("Go", "a", False, False)
+    assert (button.command.argv, button.command.dir) == (("echo", "hi"), ROOT)
+    assert environment(button, {}) == {"T": "d", "B": "false", "C": "1", "H": "v"}
+    assert environment(button, {"T": "t", "B": "true", "C": "2"}) == {"T": "t", "B": "y", "C": "2", "H": "v"}
+    for values, problem in (
+        ({"C": "3"}, "cannot be '3'"),
+        ({"B": "perhaps"}, "true or false"),
+        ({"H": "x"}, "no input"),
+    ):
+        with pytest.raises(UsageError, match=problem):
+            environment(button, values)
+
+
+def test_a_button_without_a_command_is_none() -> None:
+    location = "location=v1alpha1.ui_component_location('nav', 'Global')"
+    one = f"v1alpha1.ui_button('one', text='One', {location})\n"
+    command = "v1alpha1.cmd('c', args=['x'], env=['A=b'], start_on=v1alpha1.start_on_spec(ui_buttons=['one']))"
+    assert evaluate(one).spec.buttons == ()
+    [button] = evaluate(one + command).spec.buttons
+    assert (button.command.env, button.resource) == (("A=b",), "")
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ _ABOUT = {
     "ui_text_input_spec": "A text field of a button.",
 }
 _PLURALS = {"config_map": "configmaps", "kubernetes_apply": "kubernetesapplys"}
-_ACTED_ON = ("extension", "extension_repo")
+_ACTED_ON = ("extension", "extension_repo", "ui_button")
 
 
 def plural(kind: str) -> str:
@@ -241,7 +241,8 @@ def _registering(kind: str) -> Callable[[Eval, dict[str, Any]], None]:
         if ev.draft.api_objects.setdefault(key, given) != given:
             raise Wrong(f'{key[0]} "{key[1]}" already registered')
         warning = f"v1alpha1.{kind} objects are checked, but nothing acts on them yet"
-        if kind not in _ACTED_ON and warning not in ev.draft.warnings:
+        waits_for_a_button = bool((given.get("start_on") or {}).get("ui_buttons"))
+        if kind not in _ACTED_ON and not waits_for_a_button and warning not in ev.draft.warnings:
             ev.warn(warning)
 
     return register
