@@ -24,6 +24,7 @@ from ipytilt.core import status
 from ipytilt.core.events import Source
 from ipytilt.core.explain import WhatIf
 from ipytilt.core.spec import Resource
+from ipytilt.core.state import TILTFILE
 from ipytilt.errors import UsageError
 from ipytilt.runtime import session as runtime
 from ipytilt.runtime import waiting
@@ -164,8 +165,13 @@ class Session:
         args: Sequence[str] | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - the error says what was late, which asyncio.timeout cannot
     ) -> None:
-        """`tiltfile`, awaited."""
-        await wait_in_loop(self._session.store, waiting.loaded(self._put(source, name, args)), timeout)
+        """`tiltfile`, awaited; cancelling it ends the evaluation."""
+        ticket = self._put(source, name, args)
+        try:
+            await wait_in_loop(self._session.store, waiting.loaded(ticket), timeout)
+        except asyncio.CancelledError:
+            self._session.stop_update(TILTFILE)
+            raise
 
     def _put(self, source: Any, name: str, args: Sequence[str] | None) -> int:
         made = self._source(source, name)  # first: a wrong one changes nothing

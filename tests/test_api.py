@@ -264,6 +264,20 @@ def test_awaited_waits_are_cancelled_and_end_with_the_same_errors(session: Sessi
     session.wait(timeout=PATIENCE)
 
 
+def test_a_cancelled_evaluation_ends_with_its_command(session: Session, tmp_path: Path) -> None:
+    async def main() -> None:
+        task = asyncio.create_task(session.async_tiltfile("local('echo $$ >pid; exec sleep 1242')"))
+        while not (tmp_path / "pid").exists():  # noqa: ASYNC110 - a file sets no asyncio.Event
+            await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await session.async_tiltfile("local_resource('one', 'true')", timeout=PATIENCE)
+
+    asyncio.run(main())
+    assert list(session) == ["one"]
+
+
 # ---------------------------------------------------------------------------------------------- misuse
 
 MISUSE: dict[str, tuple[Callable[[Session], object], str, str]] = {
