@@ -97,7 +97,8 @@ class _Grouping:
             texts = [*manifests.container_images(item.document), *self._located(item)]
             found = dict.fromkeys(_parsed(text) for text in texts)
         except Wrong as wrong:
-            raise Wrong(f"finding images in {item.identity.name}: {wrong.message}", origin=item.origin) from None
+            message = f"finding images in {item.identity.name}: {wrong.message}"
+            raise Wrong(message, origin=item.origin, hint=wrong.hint) from None
         if self._in_env:
             found |= dict.fromkeys(self._from_env(manifests.env_values(item.document)))
         yield from found
@@ -344,7 +345,7 @@ def _parsed(text: str) -> Reference:
     try:
         return parse(text)
     except ValueError as error:
-        raise Wrong(f"parsing {text}: {error}") from None
+        raise Wrong(f"parsing {text}: {error}", hint="" if text else "every container needs an image") from None
 
 
 def _strings(path: JsonPath, item: KubeObject) -> Iterator[str]:

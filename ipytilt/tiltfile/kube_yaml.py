@@ -21,9 +21,10 @@ def parse(text: str, place: str) -> list[dict[str, Any]]:
     try:
         return [item for document in _documents(text) if document is not None for item in _objects(document)]
     except (YamlError, Wrong) as error:
+        hint = error.hint if isinstance(error, Wrong) else ""
         if "json parse error" in str(error) and place.startswith("/"):
-            raise Wrong(f"{place} is not a valid YAML file: {error}") from None
-        raise Wrong(f"Error reading yaml from {place}: {error}") from None
+            raise Wrong(f"{place} is not a valid YAML file: {error}", hint=hint) from None
+        raise Wrong(f"Error reading yaml from {place}: {error}", hint=hint) from None
 
 
 def _documents(text: str) -> Iterator[Any]:
@@ -57,7 +58,12 @@ def _objects(document: Any) -> Iterator[dict[str, Any]]:
     try:
         yield decoded(document)
     except ValueError as error:
-        raise Wrong(f'decoding {document["kind"]} "{identity(document).name}": {error}') from None
+        hint = 'a text that looks like something else needs quotes: "yes", "1"' if _wants_text(error) else ""
+        raise Wrong(f'decoding {document["kind"]} "{identity(document).name}": {error}', hint=hint) from None
+
+
+def _wants_text(error: ValueError) -> bool:
+    return str(error).endswith("of type string")
 
 
 def _shown(value: Any) -> str:

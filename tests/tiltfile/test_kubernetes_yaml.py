@@ -140,3 +140,19 @@ def test_fields_of_the_wrong_type(path: str, value: object, *, found: str, place
 def test_fields_of_other_kinds(yaml: str, message: str) -> None:
     assert message in problem(yaml)
     assert bool(message) == bool(problem(yaml))
+
+
+@pytest.mark.parametrize(
+    "yaml, hint",
+    [
+        ("{kind: ConfigMap, apiVersion: v1, data: {a: yes}}", "needs quotes"),
+        ("{kind: ConfigMap, apiVersion: v1, data: []}", ""),
+        ("{kind: Pod, apiVersion: v1, spec: {containers: [{name: a}]}}", "every container needs an image"),
+        ("{kind: Pod, apiVersion: v1, spec: {containers: [{image: A!}]}}", ""),
+    ],
+)
+def test_what_to_try(yaml: str, hint: str) -> None:
+    with pytest.raises(LoadError) as caught:
+        evaluate("k8s_yaml('k.yaml')", {"k.yaml": yaml})
+    assert hint in caught.value.hint
+    assert bool(hint) == bool(caught.value.hint)
