@@ -201,6 +201,8 @@ def _steps(update: Update) -> tuple[str, ...]:
                 texts.append("restart the container")
             case SyncAll():
                 texts.append("copy everything below the sync sources")
+            case BuildImage(unless=Built()):
+                pass  # it is there
             case BuildImage():
                 texts.append(f"build image {step.image.ref}")
             case _:

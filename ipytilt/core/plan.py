@@ -14,7 +14,7 @@ from typing import TypeAlias
 
 from ipytilt.core import live
 from ipytilt.core.events import Source
-from ipytilt.core.spec import ComposeBuild, CustomBuild, Kubernetes, Local, Resource, TriggerMode
+from ipytilt.core.spec import ComposeBuild, CustomBuild, DockerBuild, Kubernetes, Local, Resource, TriggerMode
 from ipytilt.core.state import (
     CONFIG,
     FILES,
@@ -293,12 +293,15 @@ def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
         track = state.images.get(ref, ImageTrack())
         bases = state.spec.images[ref].depends_on
         newest = max(state.changes.get(image_watch(ref), {}).values(), default=0)
-        if track.built is None or newest > track.seq or one.force or rebuilt & set(bases):
+        good = None if newest > track.seq or one.force or rebuilt & set(bases) else track.built
+        if good is None:
             rebuilt.add(ref)
+        if good is None or isinstance(state.spec.images[ref].build, DockerBuild):  # what a command made is believed in
             known = ((b, state.images[b].built) for b in bases if b in state.images)
-            steps.append(BuildImage(state.spec.images[ref], tuple((b, k.local_ref) for b, k in known if k)))
+            local_refs = tuple((b, k.local_ref) for b, k in known if k)
+            steps.append(BuildImage(state.spec.images[ref], local_refs, unless=good))
         else:
-            reused.append(track.built)
+            reused.append(good)
     drifted = bool(live.live_images(state.spec, one.resource)) and not one.track.fresh
     drifted = drifted or any(t.touched for t in one.track.containers.values())
     recreate = drifted or bool(one.track.broken)
@@ -364,7 +367,7 @@ def a_part_of_me_is_building(board: _Board, one: Want) -> Hold | None:
         for r in board.running
         for branch in r.branches
         for step in branch
-        if isinstance(step, BuildImage)
+        if isinstance(step, BuildImage) and step.unless is None
     }
     shared = tuple(ref for ref in one.resource.images if ref in building)
     return Hold("building-component", "a shared image is being built", shared) if shared else None

@@ -29,7 +29,7 @@ from ipytilt.core.state import (
     sources_of,
     watches_of,
 )
-from ipytilt.core.steps import Applied, Apply, Built
+from ipytilt.core.steps import Applied, Apply, BuildImage, Built
 
 RETRY_FIRST, RETRY_CAP = 1.0, 30.0
 """Seconds before the first retry after the world was away, doubling up to the cap."""
@@ -102,8 +102,9 @@ def _images_built(state: State, run: Run, built: tuple[Built, ...]) -> State:
     if not built:
         return state
     images = dict(state.images)
+    kept = [s.unless for branch in run.branches for s in branch if isinstance(s, BuildImage)]
     for one in built:
-        if one.ref in images:
+        if one.ref in images and one not in kept:
             images[one.ref] = ImageTrack(one, run.seq)
     return replace(state, images=images)
 

@@ -49,10 +49,14 @@ class Container:
 
 @dataclass(frozen=True, slots=True)
 class BuildImage:
-    """Build `image`; `bases` maps each spec reference it is built on to the local reference that exists."""
+    """Build `image`; `bases` maps each spec reference it is built on to the local reference that exists.
+
+    `unless` is what was built before and still counts: nothing is built while the engine has it.
+    """
 
     image: Image
     bases: tuple[tuple[str, str], ...] = ()
+    unless: Built | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -127,6 +127,10 @@ class Builder(Protocol):
         """Build the image, or raise: `Rejected` with the build's own error, `Unavailable`, `Cancelled`."""
         ...
 
+    def has(self, built: Built) -> bool:
+        """Whether what was built is still there."""
+        ...
+
 
 class Deployer(Protocol):
     """Brings resources up and takes them down."""

@@ -122,6 +122,12 @@ class SandboxEngine:
         )
         return self._build(image, recipe, work)
 
+    def has(self, built: Built) -> bool:
+        """See `Builder`."""
+        with self._lock:
+            image = self._images.get(built.local_ref)
+        return image is not None and (not image.key or self._tools()[0].find(image.key) is not None)
+
     def _build(self, image: Image, recipe: Recipe, work: Work) -> Built:
         made = self._build_tree(recipe, work, doing=f"building {image.ref}")
         local_ref = f"{parse(image.ref).familiar_name}:tilt-{made.digest.removeprefix('sha256:')[:16]}"

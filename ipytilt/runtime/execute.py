@@ -190,7 +190,7 @@ class _Branch:
         work, containers = self._work, self._engines.containers
         match step:
             case BuildImage():
-                self.result.built.append(containers.build(self._with_bases(step), work))
+                self.result.built.append(self._built(step))
             case Apply():
                 deployer = self._engines.deployer(step.resource.kind)
                 images = (*step.images, *self.result.built)
@@ -257,6 +257,14 @@ class _Branch:
     def _short(self, copy: Copy) -> str:
         return copy.local.removeprefix(self._prefix)
 
+    def _built(self, step: BuildImage) -> Built:
+        containers = self._engines.containers
+        if step.unless is not None and containers.has(step.unless):
+            return step.unless
+        if step.unless is not None:
+            self._work.log(f"Rebuilding {step.image.ref} because image not found in image store")
+        return containers.build(self._with_bases(step), self._work)
+
     def _with_bases(self, step: BuildImage) -> BuildImage:
         """Bases built a moment ago take the place of older ones."""
         bases = dict(step.bases) | {b.ref: b.local_ref for b in self.result.built if b.ref in step.image.depends_on}
@@ -303,6 +311,8 @@ def _has_entries(path: str) -> bool:
 def title_of(step: Step) -> str:
     """What a step is called in logs and histories."""
     match step:
+        case BuildImage(unless=Built()):
+            return f"Loading cached image: [{step.image.ref}]"
         case BuildImage():
             verb = "Building Dockerfile" if isinstance(step.image.build, DockerBuild) else "Building Custom Build"
             return f"{verb}: [{step.image.ref}]"

@@ -114,7 +114,14 @@ def commands(world: World) -> list[str]:
 
 def built(update: Update) -> list[str]:
     """The images an update builds, in order."""
-    return [step.image.ref for branch in update.branches for step in branch if isinstance(step, BuildImage)]
+    steps = [step for branch in update.branches for step in branch if isinstance(step, BuildImage)]
+    return [step.image.ref for step in steps if step.unless is None]
+
+
+def reused(update: Update) -> list[str]:
+    """The images an update takes as they are, as long as they are there."""
+    steps = [step for branch in update.branches for step in branch if isinstance(step, BuildImage)]
+    return [step.unless.ref for step in steps if step.unless is not None]
 
 
 def held(world: World, name: str) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 from ipytilt.core import events as ev
 from ipytilt.core.status import is_ready, is_up_to_date
+from ipytilt.core.steps import Built
 from tests.core.rows import (
     WEB,
     at_rest,
@@ -16,6 +17,7 @@ from tests.core.rows import (
     effect,
     kubernetes,
     only,
+    reused,
     row,
     running,
     sent,
@@ -31,7 +33,7 @@ def _() -> None:
     world.load(spec(kubernetes("web", "web", objects=('{"a":1}',)), images=[image("web")]))
     assert only(world).cause.text == "Config Changed"
     assert built(only(world)) == []
-    assert [one.ref for one in applied(only(world)).images] == ["web"]
+    assert reused(only(world)) == ["web"]
 
 
 def two_images() -> World:
@@ -44,7 +46,19 @@ def _() -> None:
     world = two_images()
     world.save("a/x")
     assert built(only(world)) == ["a"]
-    assert [one.ref for one in applied(only(world)).images] == ["b"]
+    assert reused(only(world)) == ["b"]
+
+
+@row(156, also=("tests/runtime/test_behaviour.py::test_156_an_image_that_was_deleted_is_built_again",))
+def _() -> None:
+    world = two_images()
+    world.save("a/x")
+    again = Built("b", "b:again")
+    world.finish("web", replace(world.success(only(world)), built=(Built("a", "a:new"), again)))
+    assert world.state.images["b"].built == again
+    world.save("a/y")
+    world.settle()
+    assert world.state.images["b"].built == again
 
 
 @row(164, also=(f"{CONTRACT}[sandbox-recreate_and_force_give_a_fresh_container]",))

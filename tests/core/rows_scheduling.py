@@ -8,8 +8,8 @@ from ipytilt.core import events as ev
 from ipytilt.core.spec import Settings, Spec, UpdateSettings
 from ipytilt.core.state import FILES, INITIAL
 from ipytilt.core.steps import Applied, Container
-from tests.core.rows import at_rest, built, held, kubernetes, only, plain, row, running
-from tests.support.core import MANUAL, World, applied, failed, image, local, service, spec
+from tests.core.rows import at_rest, built, held, kubernetes, only, plain, reused, row, running
+from tests.support.core import MANUAL, World, failed, image, local, service, spec
 
 
 def names(world: World) -> list[str]:
@@ -186,7 +186,7 @@ def _() -> None:
     world.save("x")
     assert order(world) == ["r1", "r2"]
     assert [built(update) for update in world.history[2:]] == [["img"], []]
-    assert [one.ref for one in applied(world.history[3]).images] == ["img"]
+    assert reused(world.history[3]) == ["img"]
 
 
 @row(109)

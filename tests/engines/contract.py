@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -248,6 +249,12 @@ def check_an_image_can_be_built_on_another(at: Workspace) -> None:
     base = at.build(at.image("FROM BASE\nRUN echo from-the-base > /base.txt\n", ref="base"))
     at.build(at.image(f"ARG ON={base.ref}\nFROM $ON AS one\nRUN cat /base.txt\n"), base)
     assert "from-the-base" in at.said()
+
+
+def check_what_was_built_is_there(at: Workspace) -> None:
+    built = at.build(at.image("FROM BASE\nRUN touch /made\n"))
+    assert at.engine.has(built)
+    assert not at.engine.has(replace(built, local_ref=f"{at.ref('web')}:gone"))
 
 
 def check_a_build_can_be_cancelled(at: Workspace) -> None:

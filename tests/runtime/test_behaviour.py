@@ -14,9 +14,11 @@ import pytest
 from ipytilt.core.events import Source
 from ipytilt.core.steps import Copy
 from ipytilt.engines.context import sync_archive
+from ipytilt.engines.sandbox import SandboxEngine
+from ipytilt.engines.sandbox_files import remove_tree
 from ipytilt.runtime.session import Config, Session
 from tests.support import eventually
-from tests.support.project import PATIENCE, TILTFILE, Project
+from tests.support.project import DOCKERFILE, PATIENCE, TILTFILE, Project
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -62,3 +64,35 @@ def test_72_a_failed_command_keeps_the_container_from_being_restarted(project: P
     assert eventually(lambda: project.container().started_at != before.started_at, timeout=PATIENCE)
     project.ready()
     assert project.container().id == before.id
+
+
+def delete(project: Project, ref: str) -> None:
+    """Remove what was built from the sandbox's store, behind the back of the session."""
+    built, sandbox = project.session.state.images[ref].built, project.session.engines().containers
+    assert built is not None
+    assert isinstance(sandbox, SandboxEngine)
+    remove_tree(str(Path(sandbox._images[built.local_ref].tree).parent))
+
+
+TWO_IMAGES = """
+docker_compose('docker-compose.yml')
+docker_build('base-image', 'base')
+docker_build('app-image', 'app')
+"""
+
+
+def test_156_an_image_that_was_deleted_is_built_again(project: Project) -> None:
+    project.write("base/Dockerfile", "FROM busybox\nCOPY . /base\n")
+    project.write("base/file.txt", f"of {project.folder} alone\n")
+    project.write("app/Dockerfile", DOCKERFILE.replace("FROM busybox", "FROM base-image"))
+    project.up(TWO_IMAGES)
+    project.write("app/file.txt", "second\n")
+    project.until(lambda s: len(s.tracks["app"].history) == 2)
+    assert "Loading cached image: [base-image]" in project.log()
+    assert "Rebuilding" not in project.log()
+    delete(project, "base-image")
+    project.write("app/file.txt", "third\n")
+    project.until(lambda s: len(s.tracks["app"].history) == 3)
+    assert "Rebuilding base-image because image not found in image store" in project.log()
+    project.ready()
+    assert project.content("/app/file.txt") == "third"

@@ -180,7 +180,9 @@ class World:
     def success(self, update: Update) -> ev.Ok:
         """What an engine that does its job reports."""
         steps = [step for branch in update.branches for step in branch]
-        built = tuple(Built(s.image.ref, f"{s.image.ref}:{update.run}") for s in steps if isinstance(s, BuildImage))
+        built = tuple(
+            s.unless or Built(s.image.ref, f"{s.image.ref}:{update.run}") for s in steps if isinstance(s, BuildImage)
+        )
         applied: tuple[Applied, ...] = ()
         for step in steps:
             if isinstance(step, Apply) and isinstance(step.resource.target, Compose):

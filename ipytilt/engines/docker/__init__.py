@@ -36,6 +36,10 @@ class DockerEngine(DockerContainers):
         """See `base.Builder`."""
         return self._builder.build(step, work)
 
+    def has(self, built: Built) -> bool:
+        """See `base.Builder`."""
+        return self._builder.has(built)
+
     def apply(self, step: Apply, work: Work) -> Applied:
         """See `base.Deployer`."""
         return self._deployer.apply(step, work)

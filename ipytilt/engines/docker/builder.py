@@ -54,6 +54,13 @@ class DockerBuilder:
             case ComposeBuild():
                 raise Rejected("Compose builds this image itself", engine=ENGINE, doing=f"building {step.image.ref}")
 
+    def has(self, built: Built) -> bool:
+        """See `base.Builder`."""
+        with suppress(Rejected), self._daemon.api() as api:
+            api.inspect_image(built.local_ref)
+            return True
+        return False
+
     def _docker_build(self, step: BuildImage, build: DockerBuild, work: Work) -> Built:
         image = step.image
         try:
