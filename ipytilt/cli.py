@@ -9,11 +9,12 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shlex
 import sys
 import threading
 from collections.abc import Sequence
 from importlib.metadata import version
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ipytilt.core.events import Source
 from ipytilt.engines.choose import ENGINES, named
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     words, args = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     options = _parser().parse_args(words)
     try:
+        if options.command in ("export", "import"):
+            return _convert(options, args if "--" in (sys.argv[1:] if argv is None else argv) else None)
         return _do(options, _source(getattr(options, "tiltfile", None) or options.file), tuple(args))
     except TiltError as error:
         print(error.render(), file=sys.stderr)
@@ -58,6 +61,8 @@ def _do(options: argparse.Namespace, source: Source, args: tuple[str, ...]) -> i
             return _explain(source, args, options.path)
         case "lint":
             return _lint(source, args)
+        case "args":
+            return _args(source, args)
         case _:
             return _result(source, args)
 
@@ -78,9 +83,23 @@ def _parser() -> argparse.ArgumentParser:
     for command in (up, ci, down):
         command.add_argument("--engine", choices=ENGINES, help="what images and services run on")
     explain.add_argument("path", help="the file")
-    for command in (up, ci, down, explain, lint, result):
+    args = commands.add_parser("args", help="say which resources a Tiltfile enables with the arguments after --")
+    for command in (up, ci, down, explain, lint, args, result):
         command.add_argument("-f", "--file", default="Tiltfile", help="the Tiltfile (default: ./Tiltfile)")
+    _add_conversions(commands)
     return parser
+
+
+def _add_conversions(commands: Any) -> None:
+    export = commands.add_parser("export", help="write the %%%%tiltfile cells of a notebook as one Tiltfile")
+    export.add_argument("notebook", metavar="NOTEBOOK")
+    export.add_argument("tiltfile", metavar="TILTFILE", nargs="?", default="", help="default: beside the notebook")
+    import_ = commands.add_parser("import", help="write a notebook with the parts of a Tiltfile as cells")
+    import_.add_argument("tiltfile", metavar="TILTFILE")
+    import_.add_argument("notebook", metavar="NOTEBOOK")
+    import_.add_argument("--whole", action="store_true", help="one cell; the Tiltfile is not evaluated then")
+    for command in (export, import_):
+        command.add_argument("--force", action="store_true", help="replace a file that exists")
 
 
 def _seconds(text: str) -> float:
@@ -116,6 +135,25 @@ def _down(source: Source, args: tuple[str, ...], engine: str) -> int:
             containers.delete(Delete(resource), Work(lambda text, _level: print(text)))
     finally:
         containers.close()
+    return EXIT_OK
+
+
+def _convert(options: argparse.Namespace, args: list[str] | None) -> int:
+    from ipytilt.tiltfile.notebooks import export_notebook, import_tiltfile
+
+    if options.command == "export":
+        print(export_notebook(options.notebook, options.tiltfile, force=options.force))
+    else:
+        print(import_tiltfile(options.tiltfile, options.notebook, args, force=options.force, whole=options.whole))
+    return EXIT_OK
+
+
+def _args(source: Source, args: tuple[str, ...]) -> int:
+    spec = _loaded(source, args, "up").spec
+    for resource in spec.resources:
+        print(f"{'on ' if resource.name in spec.enabled else 'off'} {resource.name}")
+    print("Nothing was changed: a notebook's session is given arguments by", file=sys.stderr)
+    print(f"%tilt args {shlex.join(['--', *args])}, a new one by ipytilt up -- ARGS", file=sys.stderr)
     return EXIT_OK
 
 

@@ -181,6 +181,9 @@ class IpyTilt(Magics):
             raise
         if answer.panel:
             self._display(cockpit)
+        if answer.next_cell:  # front ends take one of these per run
+            shell: Any = self.shell
+            shell.set_next_input(answer.next_cell)
         return answer if answer.text else None
 
     def _display(self, cockpit: Cockpit) -> None:

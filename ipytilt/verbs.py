@@ -32,10 +32,11 @@ HEALTHY = "SUCCESS. All workloads are healthy."
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a verb says: plain text, and whether the panel belongs beside it."""
+    """What a verb says: plain text, whether the panel belongs beside it, and a cell to be put below."""
 
     text: str = ""
     panel: bool = False
+    next_cell: str = ""
 
     def __repr__(self) -> str:
         return self.text
@@ -282,10 +283,56 @@ def _why(session: Session, words: argparse.Namespace) -> Answer:
     return Answer(answers.why_text(session.why(words.name), base=session.config.directory, now=session.clock()))
 
 
-@verb("args", "Set the arguments of the Tiltfile and evaluate it again: %tilt args -- WORDS.")
+@verb(
+    "args",
+    "Show the arguments of the Tiltfile; set them and evaluate it again: %tilt args -- WORDS.",
+    arg("--clear", action="store_true", help="take all arguments away"),
+)
 def _args(session: Session, words: argparse.Namespace) -> Answer:
-    session.wait_loaded(session.set_args(tuple(words.args or ())))
-    return Answer(panel=True)
+    if words.clear and words.args:
+        raise UsageError("Arguments cannot be cleared and given at once", hint="%tilt args -- WORDS replaces them all")
+    if words.clear or words.args is not None:
+        session.wait_loaded(session.set_args(tuple(words.args or ())))
+        return Answer(panel=True)
+    args = session.state.load.args
+    return Answer(f"The Tiltfile is given: {shlex.join(args)}" if args else "The Tiltfile is given no arguments")
+
+
+@verb(
+    "import",
+    "Make cells of a Tiltfile: one below that holds it all, or with --to a notebook of its parts.",
+    arg("path", nargs="?", default="Tiltfile"),
+    arg("--to", metavar="NOTEBOOK", help="write this notebook; the Tiltfile is evaluated to see where to cut it"),
+    arg("--whole", action="store_true", help="with --to: one cell, and nothing is evaluated"),
+    arg("--force", action="store_true", help="with --to: replace a notebook that exists"),
+)
+def _import(session: Session, words: argparse.Namespace) -> Answer:
+    from ipytilt.tiltfile.notebooks import as_one_cell, import_tiltfile
+
+    path, to = (os.path.join(session.config.directory, each or "") for each in (words.path, words.to))
+    if words.to:
+        return Answer(import_tiltfile(path, to, words.args, force=words.force, whole=words.whole))
+    if words.whole or words.force:
+        raise UsageError("--whole and --force are for a notebook", hint="%tilt import Tiltfile --to NOTEBOOK.ipynb")
+    cell = as_one_cell(path, session.config.directory, words.args)
+    told = f"{words.path} is in a new cell below, to be run; %tilt import {words.path} --to NOTEBOOK.ipynb cuts it"
+    if any(source.path == os.path.realpath(path) for source in session.state.load.good):
+        told += "\nThe session runs that file already: %reload_ext ipytilt before the cell, or both define the same"
+    return Answer(told, next_cell=cell)
+
+
+@verb(
+    "export",
+    "Write the %%tiltfile cells as one Tiltfile.",
+    arg("path", nargs="?", default="Tiltfile"),
+    arg("--force", action="store_true", help="replace a file that exists"),
+)
+def _export(session: Session, words: argparse.Namespace) -> Answer:
+    from ipytilt.tiltfile.notebooks import export_sources
+
+    load, target = session.state.load, os.path.join(session.config.directory, words.path)
+    told = export_sources(load.good, load.args, target, force=words.force)
+    return Answer(f"{told}\nThe newest evaluation failed: this is what was good before it" if load.error else told)
 
 
 @verb("engine", "Say which engine the session runs on.")

@@ -222,3 +222,55 @@ def test_lint_complains_by_its_exit_code_too(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "Nothing to complain about.\n")
     (tmp_path / "Tiltfile").write_text("fail('on purpose')")
     assert ran(tmp_path, "lint").returncode == 5
+
+
+def test_a_tiltfile_goes_to_a_notebook_and_back(tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("local_resource('a', 'true')\n\n# --- More ---\nlocal_resource('b', 'true')\n")
+    done = ran(tmp_path, "import", "Tiltfile", "n.ipynb")
+    assert (done.returncode, done.stdout) == (0, "Wrote n.ipynb: 2 cells\n")
+    done = ran(tmp_path, "export", "n.ipynb")
+    assert (done.returncode, "exists already" in done.stderr) == (2, True)
+    done = ran(tmp_path, "export", "n.ipynb", "Again")
+    assert (done.returncode, done.stdout) == (0, "Wrote Again: 2 cells\n")
+    spec, again = (json.loads(ran(tmp_path, "tiltfile-result", "-f", name).stdout) for name in ("Tiltfile", "Again"))
+    assert again["resources"] == spec["resources"]
+    assert ran(tmp_path, "export", "n.ipynb", "--force").returncode == 0
+    assert (tmp_path / "Tiltfile").read_text() == (tmp_path / "Again").read_text()
+
+
+def test_the_arguments_of_an_import_go_with_the_cells(tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("local('touch ran')\n\nlocal_resource('a', 'true')")
+    assert ran(tmp_path, "import", "Tiltfile", "n.ipynb", "--whole", "--", "a").stdout == "Wrote n.ipynb: 1 cell\n"
+    assert not (tmp_path / "ran").exists()
+    assert "%%tiltfile -- a" in (tmp_path / "n.ipynb").read_text()
+    assert ran(tmp_path, "export", "n.ipynb", "--force").returncode == 0
+    assert "tilt up -- a\n" in (tmp_path / "Tiltfile").read_text()
+
+
+@pytest.mark.parametrize(
+    "words, status, expected",
+    [
+        (("import", "nowhere", "n.ipynb"), 2, "Cannot read nowhere"),
+        (("import", "Bad", "n.ipynb"), 5, "   2 | y = ="),
+        (("import", "Bad"), 2, "required: NOTEBOOK"),
+        (("export", "nowhere.ipynb"), 2, "Cannot read nowhere.ipynb"),
+        (("export", "Bad"), 2, "Bad is no notebook"),
+        (("export",), 2, "required: NOTEBOOK"),
+    ],
+)
+def test_what_cannot_be_converted(words: tuple[str, ...], status: int, expected: str, tmp_path: Path) -> None:
+    (tmp_path / "Bad").write_text("x = 1\ny = = 2")
+    done = ran(tmp_path, *words)
+    assert (done.returncode, expected in done.stderr) == (status, True)
+    assert "Traceback" not in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["Bad"]
+
+
+def test_args_says_what_they_would_do_and_where_they_are_set(tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("local_resource('a', 'touch ran')\nlocal_resource('b', 'true')")
+    done = ran(tmp_path, "args", "--", "b")
+    assert (done.returncode, done.stdout) == (0, "off a\non  b\n")
+    assert "%tilt args -- b" in done.stderr
+    assert ran(tmp_path, "args").stdout == "on  a\non  b\n"
+    assert ran(tmp_path, "args", "--", "c").returncode == 5
+    assert not (tmp_path / "ran").exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -143,6 +144,39 @@ def test_arguments_reach_the_tiltfile(kernel: Kernel) -> None:
     assert kernel.good("%tilt wait").text == "Ready: me"
     kernel.good("%tilt args -- --who you")
     assert kernel.good("%tilt wait").text == "Ready: you"
+
+
+def test_a_tiltfile_comes_in_as_a_cell_and_goes_out_as_a_file(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("local_resource('a', 'true')\n\nlocal_resource('b', 'true')\n")
+    output = kernel.good("%tilt import")
+    assert "in a new cell below" in output.text
+    (asked,) = output.payload
+    assert (asked["source"], asked["replace"]) == ("set_next_input", False)
+    kernel.good(asked["text"], cell="below")
+    assert kernel.good("%tilt wait").text == "Ready: a, b"
+    kernel.good(tiltfile("local_resource('c', 'true')"), cell="last")
+    assert kernel.good("%tilt export Exported").text == f"Wrote {tmp_path}/Exported: 2 cells"
+    assert (tmp_path / "Exported").read_text().endswith("'b', 'true')\n\nlocal_resource('c', 'true')\n")
+    assert "exists already" in kernel.run("%tilt export").shown_error
+    assert kernel.good("%tilt status").payload == []
+
+
+def test_an_imported_notebook_runs_from_top_to_bottom(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "app").mkdir()
+    (tmp_path / "app" / "Tiltfile").write_text(
+        "config.define_string('who')\nwho = config.parse()['who']\n\nlocal_resource(who, 'touch here')"
+    )
+    kernel.good("%tilt import app/Tiltfile --to n.ipynb -- --who me")
+    notebook = json.loads((tmp_path / "n.ipynb").read_text())
+    texts = ["".join(cell["source"]) for cell in notebook["cells"]]
+    assert len(texts) == 3
+    kernel.good("%unload_ext ipytilt")
+    for number, text in enumerate(texts):
+        kernel.good(text, cell=str(number))
+    assert kernel.good("%tilt wait").text == "Ready: me"
+    assert (tmp_path / "app" / "here").exists()
+    kernel.good("%tilt export Again")
+    assert (tmp_path / "app" / "Again").read_text().splitlines()[1].endswith("tilt up -- --who me")
 
 
 def test_time_around_a_cell_works(kernel: Kernel) -> None:

@@ -79,6 +79,12 @@ def said(session: Session, line: str) -> str:
         ("up nowhere", "There is no file nowhere"),
         ("up a b", "unrecognized arguments: b"),
         ("args words", "unrecognized arguments: words"),
+        ("import", "Cannot read"),
+        ("import nowhere --to n.ipynb", "Cannot read"),
+        ("import a b", "unrecognized arguments: b"),
+        ("import --to", "--to: expected one argument"),
+        ("export a b", "unrecognized arguments: b"),
+        ("export nowhere/Tiltfile", "would start in"),
         ("down now", "unrecognized arguments: now"),
         ("status now", "unrecognized arguments: now"),
         ("engine docker", "unrecognized arguments: docker"),
@@ -309,3 +315,72 @@ def test_help_explains_verbs_and_names(session: Session) -> None:
     with pytest.raises(UsageError) as caught:
         said(session, "help docker_bild")
     assert "docker_build" in caught.value.hint
+
+
+# ---------------------------------------------------------------------------------------------- arguments
+
+PICKY = "config.define_string('who')\nlocal_resource(config.parse().get('who', 'nobody'), 'true')"
+
+
+def test_arguments_are_set_shown_and_cleared(session: Session) -> None:
+    assert said(session, "args") == "The Tiltfile is given no arguments"
+    assert not session.started
+    cell(session, PICKY)
+    assert said(session, "args -- --who 'a b'") == ""
+    assert said(session, "args") == "The Tiltfile is given: --who 'a b'"
+    assert said(session, "wait") == "Ready: a b"
+    for line in ("args --clear", "args -- --who x", "args --"):
+        assert said(session, line) == ""
+        assert said(session, "wait") == f"Ready: {'x' if line.endswith('x') else 'nobody'}"
+    with pytest.raises(UsageError, match="at once"):
+        said(session, "args --clear -- x")
+    with pytest.raises(Reported, match="unknown flag: --nope"):
+        said(session, "args -- --nope")
+    assert said(session, "status")
+
+
+# ---------------------------------------------------------------------------------------------- import and export
+
+
+def test_cells_go_to_a_file_and_come_back(session: Session, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no %%tiltfile cells") as caught:
+        said(session, "export")
+    assert caught.value.hint
+    cell(session, "\nnames = ['a']", "cell:1")
+    cell(session, "\nfor n in names: local_resource(n, 'true')", "cell:2")
+    cell(session, "\nnames = ['b']", "cell:1")
+    said(session, "args -- b")
+    assert said(session, "export") == f"Wrote {tmp_path}/Tiltfile: 2 cells"
+    written = (tmp_path / "Tiltfile").read_text()
+    assert written.splitlines()[2:] == ["", "names = ['b']", "", "for n in names: local_resource(n, 'true')"]
+    assert written.splitlines()[1].endswith("tilt up -- b")
+    with pytest.raises(UsageError, match="exists already"):
+        said(session, "export Tiltfile")
+    with pytest.raises(Reported):
+        cell(session, "nope()", "cell:3")
+    assert "this is what was good before it" in said(session, "export --force")
+    assert (tmp_path / "Tiltfile").read_text() == written
+    answer = verbs.do(session, ["import"])
+    assert answer.next_cell == "%%tiltfile -- b\nnames = ['b']\n\nfor n in names: local_resource(n, 'true')"
+    assert "runs that file already" not in answer.text
+    assert said(session, "import --to n.ipynb --") == f"Wrote {tmp_path}/n.ipynb: 2 cells"
+    assert "exists already" in failed(session, "import --to n.ipynb")
+    assert said(session, "import --to n.ipynb --whole --force") == f"Wrote {tmp_path}/n.ipynb: 1 cell"
+    assert "are for a notebook" in failed(session, "import --whole")
+
+
+def test_a_file_that_runs_already_is_not_imported_unnoticed(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text("local_resource('a', 'true')")
+    said(session, "up")
+    assert "%reload_ext ipytilt" in said(session, "import Tiltfile")
+    cell(session, "local_resource('b', 'true')")
+    assert "reads" in failed(session, "export --force")
+    assert said(session, "export Other") == f"Wrote {tmp_path}/Other: 2 cells"
+
+
+def failed(session: Session, line: str) -> str:
+    """What is wrong with a line that is answered by an error, which says what to try."""
+    with pytest.raises(UsageError) as caught:
+        said(session, line)
+    assert caught.value.hint
+    return caught.value.message

@@ -79,16 +79,16 @@ def import_tiltfile(
     return f"Wrote {notebook}: {_count(cells)}{note}"
 
 
-def as_one_cell(tiltfile: str, directory: str) -> str:
+def as_one_cell(tiltfile: str, directory: str, args: Sequence[str] | None = None) -> str:
     """The Tiltfile as the text of one cell of a session whose paths start in `directory`. Raises TiltError."""
-    cells, args = _split(tiltfile)
+    cells, told = _split(tiltfile)
     base = os.path.dirname(os.path.realpath(tiltfile))
     if base != os.path.realpath(directory):
         raise UsageError(
             f"Paths in {tiltfile} start in {base}, those of cells in {directory}",
             hint="%tilt up runs it where it stands; %tilt import ... --to NOTEBOOK says so in the notebook",
         )
-    return _cell_text(merged(cells, [False] * len(cells))[0], args)
+    return _cell_text(merged(cells, [False] * len(cells))[0], told if args is None else args)
 
 
 # ---------------------------------------------------------------------------------------------- out of a notebook

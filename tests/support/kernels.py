@@ -27,13 +27,17 @@ _TOKEN = "IPYTILT_TEST_KERNEL"
 
 @dataclass(slots=True)
 class Output:
-    """What came back for one cell; `results` and `displays` are MIME bundles, `error` is None or what was raised."""
+    """What came back for one cell; `results` and `displays` are MIME bundles, `error` is None or what was raised.
+
+    `payload` is what the front end is asked to do, such as to add a cell.
+    """
 
     stdout: str = ""
     stderr: str = ""
     results: list[dict[str, Any]] = field(default_factory=list)
     displays: list[dict[str, Any]] = field(default_factory=list)
     error: dict[str, Any] | None = None
+    payload: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def text(self) -> str:
@@ -114,8 +118,10 @@ class Kernel:
                     output.error = content
                 case "status" if content["execution_state"] == "idle":
                     break
-        while self.client.get_shell_msg(timeout=PATIENCE)["parent_header"].get("msg_id") != request:
-            pass
+        reply = self.client.get_shell_msg(timeout=PATIENCE)
+        while reply["parent_header"].get("msg_id") != request:
+            reply = self.client.get_shell_msg(timeout=PATIENCE)
+        output.payload = reply["content"].get("payload", [])
         return output
 
     def complete(self, code: str) -> list[str]:
