@@ -1,7 +1,7 @@
 """Help while a cell is being written: what TAB offers and Shift-Tab shows inside `%%tiltfile`, and `docker_build?`.
 
 Called by the magics on the thread that answers the front end, and imported at the first such question. Reads the
-newest snapshot and lists a folder; starts nothing, evaluates nothing.
+newest snapshot, lists a folder, reads a loaded file; starts nothing, evaluates nothing.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
+from ipytilt.core.events import Source
 from ipytilt.core.manifests import container_images
 from ipytilt.core.spec import Compose, DockerBuild, Kubernetes
 from ipytilt.core.state import State
@@ -29,7 +30,8 @@ def complete(cell: str, offset: int, state: State | None, directory: str) -> Com
     start = _body(cell, offset)
     if start < 0:
         return None
-    found = completion.complete(cell[start:], offset - start, _known(state, directory), listing=_listing)
+    known = _known(state, directory)
+    found = completion.complete(cell[start:], offset - start, known, listing=_listing, reading=_reading)
     return Completion(start + found.start, found.offers)
 
 
@@ -84,6 +86,10 @@ def _container_paths(state: State) -> Iterator[str]:
             yield from (sync.container for sync in image.live_update.syncs)
         if isinstance(image.build, DockerBuild):
             yield from _WORKDIR.findall(image.build.dockerfile)
+
+
+def _reading(path: str) -> str:
+    return text_of(Source(path, path, "", None, path), _MOST_TEXT)
 
 
 def _listing(folder: str) -> Iterator[tuple[str, bool]]:

@@ -271,7 +271,8 @@ def _lint(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG00
     from ipytilt.tiltfile.lint import findings
 
     state = session.state
-    found = findings(state.load.good, state.spec, os.path.exists)
+    enabled = frozenset(resource.name for resource in state.spec.resources if state.enabled(resource.name))
+    found = findings(state.load.good, replace(state.spec, enabled=enabled), os.path.exists)
     said = [rendered(finding, session.config.directory) for finding in found] or ["Nothing to complain about."]
     if state.load.error:
         said.insert(0, f"The newest Tiltfile is in error; this is about the one before it.\n{state.load.error.text}\n")

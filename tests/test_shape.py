@@ -17,7 +17,7 @@ MAX_FILE = 500
 MAX_FUNCTION = 60
 # Lines of Python a folder of the package may have; "" is the top level. See KNOWN_FLAWS.md on how they came about.
 BUDGETS = {
-    "": 2_600,
+    "": 2_650,
     "core": 5_050,
     "engines": 6_200,
     "runtime": 3_400,

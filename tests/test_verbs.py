@@ -297,6 +297,14 @@ def test_lint_lists_what_is_likely_wrong(session: Session) -> None:
     assert said(session, "lint").startswith("The newest Tiltfile is in error")
 
 
+def test_lint_knows_what_is_switched_off(session: Session) -> None:
+    cell(session, "local_resource('a', 'true')\nlocal_resource('b', 'true', resource_deps=['a'])")
+    said(session, "disable a")
+    assert "cell:1:2: b does not start until a is switched on" in said(session, "lint")
+    said(session, "enable a")
+    assert said(session, "lint") == "Nothing to complain about."
+
+
 def test_a_cell_says_at_once_what_no_later_cell_can_mend(session: Session, tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     (tmp_path / "Dockerfile").write_text("FROM scratch\n")

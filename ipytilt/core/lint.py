@@ -43,6 +43,7 @@ IGNORED_PATH = "ignored-path"
 UNUSED_LIVE_UPDATE = "unused-live-update"
 UNREADY_SERVER = "unready-server"
 WAITS_FOR_MANUAL = "waits-for-manual"
+WAITS_FOR_DISABLED = "waits-for-disabled"
 WARNING = "warning"
 
 
@@ -306,6 +307,15 @@ def _unready_servers(spec: Spec, _exists: Exists) -> Iterator[Finding]:
             )
 
 
+def _waiting_for_disabled(spec: Spec, _exists: Exists) -> Iterator[Finding]:
+    for resource in spec.resources:
+        for name in resource.resource_deps if resource.name in spec.enabled else ():
+            if name not in spec.enabled:
+                what = f"{resource.name} does not start until {name} is switched on"
+                why = f"{resource.name} waits for {name} to be ready, and that is switched off"
+                yield Finding(WAITS_FOR_DISABLED, resource.origin, what, why, f"enable {name}, or drop the dependency")
+
+
 def _waiting_for_manual(spec: Spec, _exists: Exists) -> Iterator[Finding]:
     manual = {resource.name for resource in spec.resources if not resource.auto_init}
     for resource in spec.resources:
@@ -326,6 +336,7 @@ RULES: tuple[Callable[[Spec, Exists], Iterator[Finding]], ...] = (
     _ignored_deps,
     _port_clashes,
     _unready_servers,
+    _waiting_for_disabled,
     _waiting_for_manual,
 )
 

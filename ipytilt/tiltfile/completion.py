@@ -1,7 +1,7 @@
 """What may stand at the cursor of a Tiltfile cell: names, parameters, and what belongs into a string.
 
 Pure functions of text and of what the session knows (`Known`), on whatever thread asks. The text is not evaluated and
-may be half written; the one thing asked of the world is what a folder holds, through `Listing`.
+may be half written; all that is asked of the world is what a folder holds and what a loaded file defines.
 """
 
 from __future__ import annotations
@@ -20,6 +20,9 @@ from ipytilt.tiltfile.pathnames import absolute
 
 Listing = Callable[[str], Iterable[tuple[str, bool]]]
 """What a folder holds: name, and whether it is a folder. Nothing for what is none."""
+
+Reading = Callable[[str], str]
+"""The text of a file, or the beginning of it; "" for what cannot be read."""
 
 MOST_FILES = 500
 _READ = 16_000  # so many characters around the cursor are looked at: a cell of 300 lines
@@ -47,6 +50,12 @@ class Known:
 
 
 @dataclass(frozen=True, slots=True)
+class _World:
+    listing: Listing
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
 class Completion:
     """What to offer, best first, in place of the text from `start` to the cursor."""
 
@@ -57,7 +66,14 @@ class Completion:
 NOTHING = Known()
 
 
-def complete(text: str, offset: int, known: Known = NOTHING, *, listing: Listing = lambda _path: ()) -> Completion:
+def complete(
+    text: str,
+    offset: int,
+    known: Known = NOTHING,
+    *,
+    listing: Listing = lambda _path: (),
+    reading: Reading = lambda _path: "",
+) -> Completion:
     """What may stand at `offset` of a cell's text."""
     near, at = _near(text, offset)
     found = cursor(near, at)
@@ -65,7 +81,7 @@ def complete(text: str, offset: int, known: Known = NOTHING, *, listing: Listing
     if found.silent:
         return Completion(offset)
     if found.string is not None:
-        prefix, offers = _in_string(found.string, found.call, scope, listing)
+        prefix, offers = _in_string(found.string, found.call, scope, _World(listing, reading))
     else:
         prefix, offers = found.prefix, _names(found, scope)
     chosen = dict.fromkeys(offer for offer in offers if offer.text.startswith(prefix) and not _hidden(offer, prefix))
@@ -251,17 +267,17 @@ _BUILDERS = ("docker_build", "custom_build", "docker_build_with_restart", "custo
 _RESTART = "restart_process"
 
 
-def _in_string(content: str, call: Call | None, scope: _Scope, listing: Listing) -> tuple[str, Iterable[Offer]]:
+def _in_string(content: str, call: Call | None, scope: _Scope, world: _World) -> tuple[str, Iterable[Offer]]:
     """The part of the string to be replaced, and with what."""
     if call is not None and call.function == "load":
-        return _in_load(content, call, scope, listing)
+        return _in_load(content, call, scope.known.directory, world)
     parameter = _parameter(call, scope)
     if call is None or parameter is None:
         return content, ()
     function, known = _plain(call.function), scope.known
     itself = (call.literals.get(0), call.literals.get("name"), call.literals.get("ref"))
     if parameter.kind.word in _PATH_KINDS or parameter.name in _PATHS.get(function, ()):
-        return _paths(content, _base(call, parameter.name, known.directory), listing)
+        return _paths(content, _base(call, parameter.name, known.directory), world.listing)
     words: tuple[str, ...] = ()
     if parameter.name in _RESOURCES:
         words = (*known.resources, *scope.named_by(*_DEFINERS))
@@ -286,14 +302,22 @@ def _base(call: Call, parameter: str, directory: str) -> str:
     return directory
 
 
-def _in_load(content: str, call: Call, scope: _Scope, listing: Listing) -> tuple[str, Iterable[Offer]]:
+def _in_load(content: str, call: Call, directory: str, world: _World) -> tuple[str, Iterable[Offer]]:
     if call.index or call.keyword:
-        ours = call.literals.get(0) == f"ext://{_RESTART}"
-        return content, [Offer(f"{name}_with_restart", "function") for name in _BUILDERS[:2]] if ours else []
+        return content, [Offer(name, "function") for name in _exported(call.literals.get(0, ""), directory, world)]
     if content.startswith("ext:"):
         return content, [Offer(f"ext://{_RESTART}", "module")]
-    prefix, files = _paths(content, scope.known.directory, listing)
+    prefix, files = _paths(content, directory, world.listing)
     return prefix, [*files, *([Offer("ext://", "module")] if prefix == content else [])]
+
+
+def _exported(path: str, directory: str, world: _World) -> Iterable[str]:
+    """What may be loaded from a file."""
+    if path == f"ext://{_RESTART}":
+        return [f"{name}_with_restart" for name in _BUILDERS[:2]]
+    if not path or path.startswith("ext:"):
+        return []
+    return [name for name in names_of(world.reading(absolute(directory, path))).globals if name[:1] != "_"]
 
 
 def _paths(content: str, base: str, listing: Listing) -> tuple[str, list[Offer]]:

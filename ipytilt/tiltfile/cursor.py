@@ -226,10 +226,12 @@ class Defined:
 class Names:
     """What a text binds: `names` in order of appearance, functions with what they take.
 
-    `first` are, for each function that is called, the strings it was given first.
+    `globals` are the names that stand at the beginning of a line, which other files may load; `first` are, for each
+    function that is called, the strings it was given first.
     """
 
     names: tuple[str, ...]
+    globals: tuple[str, ...]
     functions: Mapping[str, Defined]
     first: Mapping[str, tuple[str, ...]]
 
@@ -239,6 +241,7 @@ def names_of(text: str) -> Names:
     """What a text binds, wherever in it."""
     found = list(_statements(text))
     names: dict[str, None] = {}
+    outer: dict[str, None] = {}
     functions: dict[str, Defined] = {}
     first: dict[str, tuple[str, ...]] = {}
     begin = 0
@@ -247,18 +250,25 @@ def names_of(text: str) -> Names:
         if token.kind == "line" or (token.text == ":" and not depth):
             begin = at + 1
         elif token.text == "=" and not depth:
-            names |= dict.fromkeys(_targets([each for each, _ in found[begin:at]]))
+            targets = dict.fromkeys(_targets([each for each, _ in found[begin:at]]))
+            names |= targets
+            outer |= targets if _begins_line(text, found[begin][0]) else {}
         elif token.text == "for":
             names |= dict.fromkeys(_loop_variables(each for each, _ in found[at + 1 :]))
         elif token.text == "def" and rest and rest[0].kind == "name":
             made = _defined(text, [each for each, _ in found[at + 1 : at + 1_000]])
             functions[made.name] = made
             names |= dict.fromkeys((made.name, *made.parameters))
+            outer |= {made.name: None} if _begins_line(text, token) else {}
         elif token.text == "load" and not depth:
             names |= dict.fromkeys(_loaded([each for each, _ in found[at + 1 : at + 1_000]]))
         if token.kind == "name" and (given := _first_argument(rest)):
             first[token.text] = (*first.get(token.text, ()), given)
-    return Names(tuple(names), functions, first)
+    return Names(tuple(names), tuple(outer), functions, first)
+
+
+def _begins_line(text: str, token: Token) -> bool:
+    return text[token.start - 1 : token.start] in ("", "\n")
 
 
 def _statements(text: str) -> Iterator[tuple[Token, int]]:

@@ -33,8 +33,13 @@ def listing(folder: str) -> Iterable[tuple[str, bool]]:
     return FILES.get(folder, [])
 
 
+def reading(path: str) -> str:
+    library = "load('x', 'y')\nsetting = 1\n_private = 2\ndef helper(a):\n  inner = 1\n"
+    return library if path == "/root/web/lib" else ""
+
+
 def at(text: str) -> Completion:
-    return complete(text.replace("|", "", 1), text.index("|"), KNOWN, listing=listing)
+    return complete(text.replace("|", "", 1), text.index("|"), KNOWN, listing=listing, reading=reading)
 
 
 def offered(text: str) -> list[str]:
@@ -109,7 +114,10 @@ def offered(text: str) -> list[str]:
         ("load('|", ["Tiltfile", "api/", "web/", "with'quote", "ext://"]),
         ("load('ext:|", ["ext://restart_process"]),
         ("load('ext://restart_process', 'doc|", ["docker_build_with_restart"]),
-        ("load('./x', '|", []),
+        ("load('./web/lib', '|", ["setting", "helper"]),
+        ("load('web/lib', 'helper', s='se|", ["setting"]),
+        ("load('./nowhere', '|", []),
+        ("load('ext://other', '|", []),
         ("x = 'we|", []),
         ("print('we|", []),
         ("local_resource('a', env={'PATH': '|", []),
@@ -164,7 +172,7 @@ def test_a_long_cell_is_read_around_the_cursor() -> None:
 def test_nothing_goes_wrong_anywhere_in_a_tiltfile(case: object) -> None:
     text = getattr(case, "text", "")
     for offset in range(len(text) + 1):
-        found = complete(text, offset, KNOWN, listing=listing)
+        found = complete(text, offset, KNOWN, listing=listing, reading=reading)
         assert 0 <= found.start <= offset
         assert all(offer.text.startswith(text[found.start : offset]) for offer in found.offers)
         describe(text, offset, KNOWN)
@@ -173,7 +181,7 @@ def test_nothing_goes_wrong_anywhere_in_a_tiltfile(case: object) -> None:
 @settings(max_examples=200)
 @given(st.text(max_size=80), st.integers(0, 80))
 def test_nothing_goes_wrong_in_any_text(text: str, offset: int) -> None:
-    complete(text, min(offset, len(text)), KNOWN, listing=listing)
+    complete(text, min(offset, len(text)), KNOWN, listing=listing, reading=reading)
     describe(text, min(offset, len(text)), KNOWN)
 
 

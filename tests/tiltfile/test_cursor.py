@@ -139,6 +139,7 @@ def test_what_a_text_binds() -> None:
         "def s(t, u=(1, 2), *v, **w):\n  '''Does s.\n'''\n  x = [y for y in z]\n"
     )
     assert set(names.names) == set("abcdhiklnpstuvwxy")
+    assert set(names.globals) == set("abcds")
     assert names.functions["s"].head == "s(t, u=(1, 2), *v, **w)"
     assert names.functions["s"].parameters == ("t", "u", "v", "w")
     assert names.functions["s"].doc == "Does s."

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
-from ipytilt.core.lint import RULES, Finding, rendered
+from ipytilt.core.lint import RULES, Finding, lint, rendered
 from ipytilt.tiltfile.lint import findings, refused
 from tests.tiltfile.cases import CASES, Case
 from tests.tiltfile.cases_k8s import CASES as KUBERNETES_CASES
@@ -71,6 +71,11 @@ ROWS = (
         live("fall_back_on('src')", "sync('src/a.py', '/s')"), (("stopped-sync", 1, "fall_back_on('/root/src')"),), SRC
     ),
     Row(live("fall_back_on('src/gen')", "sync('src', '/s')"), files=SRC),
+    Row(
+        "k8s_custom_deploy('a', 'x', 'y', deps=['src'], image_selector='i', live_update=[sync('other.txt', '/s')])",
+        (("ignored-sync", 1, "outside of what the image watches: /root/src"),),
+        SRC,
+    ),
     # triggers
     Row(live("sync('src', '/s')", "run('pip', trigger='src/a.py')"), files=SRC),
     Row(live("sync('src', '/s')", "run('pip', trigger='.')"), files=SRC),
@@ -180,6 +185,14 @@ def test_findings(row: Row) -> None:
     for finding, (_rule, line, words) in zip(found, row.found, strict=True):
         assert finding.origin.line == line
         assert words in rendered(finding)
+
+
+def test_waiting_for_what_is_switched_off() -> None:
+    spec = evaluate("local_resource('a', 'x')\nlocal_resource('b', 'x', resource_deps=['a'])").spec
+    assert lint(spec, lambda _path: True) == ()
+    (finding,) = lint(replace(spec, enabled=frozenset(["b"])), lambda _path: True)
+    assert (finding.rule, finding.origin.line) == ("waits-for-disabled", 2)
+    assert lint(replace(spec, enabled=frozenset()), lambda _path: True) == ()
 
 
 def test_every_rule_has_a_row_and_every_finding_says_why_and_what_to_try() -> None:
