@@ -34,7 +34,7 @@ class Context:
 
 
 def current(host: Host) -> Context | None:
-    """The current context, None without any kube config; `Wrong` if a config cannot be read."""
+    """The current context, None if no kube config names one; `Wrong` if a config cannot be read."""
     name = ""
     contexts: dict[str, _Entry] = {}
     clusters: dict[str, _Entry] = {}
@@ -43,9 +43,9 @@ def current(host: Host) -> Context | None:
         name = name or str(config.get("current-context") or "")
         contexts = {**_named(config.get("contexts"), "context", path), **contexts}
         clusters = {**_named(config.get("clusters"), "cluster", path), **clusters}
-    if name not in contexts:
+    if not name:
         return None
-    context, _ = contexts[name]
+    context, _ = contexts.get(name, ({}, ""))
     cluster = str(context.get("cluster") or "")
     known, path = clusters.get(cluster, ({}, ""))
     return Context(name, str(context.get("namespace") or "default"), _is_development(cluster, known, path))

@@ -66,6 +66,15 @@ def test_what_the_context_is() -> None:
     assert evaluate(text, files, environ={"KUBECONFIG": "/a:/missing:/b"}).log == ('"first" "default"',)
 
 
+def test_a_context_that_no_config_describes() -> None:
+    environ = {"KUBECONFIG": "/c"}
+    files = {"/c": "current-context: gone", "k.yaml": objects("D(a,i)")}
+    assert evaluate("print(k8s_context(), k8s_namespace())", files, environ=environ).log == ("gone default",)
+    with pytest.raises(LoadError, match=r"Stop! gone might be production\."):
+        evaluate("k8s_yaml('k.yaml')", files, environ=environ)
+    assert evaluate("k8s_yaml('k.yaml')", {**files, "/c": "clusters: []"}, environ=environ).spec.resources
+
+
 def test_a_kube_config_that_is_none() -> None:
     broken = {"environ": {"KUBECONFIG": "/c"}, "files": {"/c": "a: ["}}
     with pytest.raises(LoadError, match="reading the kube config /c: yaml: line 2"):
