@@ -1,4 +1,4 @@
-"""The rows that `test_behaviour` does not play: shown by tests of other layers, or not there yet and why."""
+"""The rows that `test_behaviour` does not play: shown by tests of other layers, or waiting for a cluster."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ ELSEWHERE = {
     "141": "tests/runtime/test_session.py::test_141_what_a_command_writes_is_built_into_the_image_once",
     "149": f"{_LOCAL}a_server_that_ignores_the_request_is_killed_after_the_grace",
     "150": f"{_LOCAL}what_a_command_leaves_in_the_background_ends_with_it",
+    "152": "tests/runtime/test_presses.py::test_a_second_press_stops_the_first_run",
     "167": "tests/engines/test_docker_build.py::test_a_custom_build_that_fails_says_why",
     "173": f"{_CI}[173 a build fails]",
     "175": f"{_CI}[175 and after it]",
@@ -70,10 +71,3 @@ KUBERNETES = {
     "182": "namespaces",
 }
 """Row -> what of the cluster it is about: nothing applies to a cluster yet."""
-
-MISSING = {
-    "152": "buttons with commands are not carried out",
-    "153": "buttons with inputs are not carried out",
-    "154": "buttons with inputs are not carried out",
-}
-"""Row -> what is not there yet."""

@@ -1,12 +1,16 @@
-"""Rows 140 to 151: commands and servers on this machine."""
+"""Rows 140 to 154: commands, servers and buttons on this machine."""
 
 from __future__ import annotations
 
+import pytest
+
 from ipytilt.core import events as ev
+from ipytilt.core.buttons import Button, ButtonInput, environment
 from ipytilt.core.orders import orders
 from ipytilt.core.spec import Command, Local, Probe, Resource, TCPSocketAction
 from ipytilt.core.status import runtime_status
 from ipytilt.core.steps import Serve
+from ipytilt.errors import UsageError
 from tests.core.rows import at_rest, only, row, words
 from tests.support.core import ROOT, World, failed, local, spec
 
@@ -118,3 +122,23 @@ def _() -> None:
 def _() -> None:
     world = World(spec(server(), enabled=()))
     assert (world.lanes(), [o for o in orders(world.state) if isinstance(o, Serve)]) == ([], [])
+
+
+def button(*inputs: ButtonInput) -> Button:
+    """A button with these inputs."""
+    return Button("seed", "Seed", Command(("sh", "-c", "seed"), ROOT), inputs=inputs)
+
+
+@row(153)
+def _() -> None:
+    one = button(ButtonInput("FORCE", "bool", "false", true="Yes"))
+    assert environment(one, {"FORCE": "true"}) == {"FORCE": "Yes"}
+    assert environment(one, {}) == {"FORCE": "false"}
+
+
+@row(154, better="a value that is no choice is refused and the choices are named; without one the first counts")
+def _() -> None:
+    one = button(ButtonInput("SIZE", "choice", "small", ("small", "big")))
+    assert environment(one, {}) == {"SIZE": "small"}
+    with pytest.raises(UsageError, match="cannot be 'gone'"):
+        environment(one, {"SIZE": "gone"})
