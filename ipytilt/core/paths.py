@@ -138,13 +138,16 @@ class Matcher:
         return None
 
     def _directory(self, path: str) -> _Directory:
-        known = self._directories.get(path)
-        if known is None:
+        unknown: list[str] = []
+        while path not in self._directories:
+            unknown.append(path)
+            path = path[: path.rfind("/")]
+        known = self._directories[path]
+        for below in reversed(unknown):
             if len(self._directories) >= _REMEMBERED_DIRECTORIES:
                 self._directories = {"": self._root}
-            parent = self._directory(path[: path.rfind("/")])
-            known = parent if parent.skippable else self._entered(path, parent)
-            self._directories[path] = known
+            known = known if known.skippable else self._entered(below, known)
+            self._directories[below] = known
         return known
 
     def _entered(self, path: str, parent: _Directory) -> _Directory:

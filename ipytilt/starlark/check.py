@@ -17,6 +17,7 @@ from types import CodeType
 
 from ipytilt.starlark.errors import Position
 from ipytilt.starlark.expressions import BINARY, Call, Expressions
+from ipytilt.starlark.kinds import OTHER, kinds_in
 from ipytilt.starlark.recursion import deep_recursion
 from ipytilt.starlark.syntax import MAX_NESTING, Source, refuse
 from ipytilt.starlark.tree import (
@@ -26,7 +27,6 @@ from ipytilt.starlark.tree import (
     calls_something,
     constant,
     is_load,
-    is_small,
     located,
     only_names,
     parameter_names,
@@ -89,6 +89,8 @@ class _Lowering(Expressions):
 
     def program(self, tree: ast.Module) -> Program:
         self.file_globals = set(bound_names(tree.body))
+        unsure = self.outside | self.earlier
+        self.toplevel_kinds = kinds_in(tree.body, lambda _name: OTHER, self.is_library, unsure=unsure)
         body = self.block(tree.body) or [located(ast.Pass(), (1, 0))]
         declared = [located(ast.Global(names=sorted(self.file_globals)), (1, 0))] if self.file_globals else []
         toplevel = located(toplevel_function(TOPLEVEL, [*declared, *body]), (1, 0))
@@ -192,13 +194,19 @@ class _Lowering(Expressions):
         self.parameters(node.args)
         self.functions, loops, self.loops = self.functions + 1, self.loops, 0
         conditions, self.conditions = self.conditions, 0
-        self.scopes.append({*parameter_names(node.args), *bound_names(node.body)})
+        parameters = set(parameter_names(node.args))
+        self.scopes.append({*parameters, *bound_names(node.body)})
+        self.deferred += 1
+        self.kinds.append({})
+        self.kinds[-1] = kinds_in(node.body, self.variable_kind, self.is_library, unsure=parameters)
         start = [self.run(".tick", [], place)] if calls_something(node) else []
         if node.args.kwarg:
             name = node.args.kwarg.arg
             start.append(located(ast.Assign([variable(name, place, ast.Store())], self.as_dict(name, place)), place))
         node.body = [*start, *self.block(node.body)]
         self.scopes.pop()
+        self.kinds.pop()
+        self.deferred -= 1
         self.functions, self.loops, self.conditions = self.functions - 1, loops, conditions
         return [node]
 
@@ -246,10 +254,9 @@ class _Lowering(Expressions):
             name = variable(self.resolve(target.id, self.source.at(target)), self.source.at(target))
             if name.id != target.id:
                 raise self.source.error_at(f"undefined: {target.id}", target)
-            right = self.expr(node.value)
-            value: ast.expr = call_helper(helper, [name, right], place)
-            if isinstance(node.op, ast.Add | ast.Sub) and is_small(right):
-                value = self.if_int(name, located(ast.BinOp(name, node.op, right), place), value, place)
+            value = self.arithmetic(
+                ast.BinOp(variable(target.id, self.source.at(target)), node.op, node.value), helper, place
+            )
             return [located(ast.Assign([target], value), place)]
         where = self.source.after(target.value)
         owner = self.temporary()

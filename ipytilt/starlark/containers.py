@@ -44,7 +44,10 @@ def dict_from_pairs(pairs: Iterable[tuple[Any, Any]]) -> Dict:
     """The dict that a comprehension makes."""
     result = Dict()
     for name, value in pairs:
-        result.store(name, value)
+        if type(name) is str:
+            result[name] = value
+        else:
+            result.store(name, value)
     return result
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from ipytilt.starlark import calls, operators
 from ipytilt.starlark.check import TOPLEVEL, Program
 from ipytilt.starlark.containers import dict_display, dict_from_pairs
-from ipytilt.starlark.control import CURRENT, restart, tick
+from ipytilt.starlark.control import CURRENT, check_int, restart, tick
 from ipytilt.starlark.errors import Cancelled, EvalError, Frame, Position
 from ipytilt.starlark.library import FUNCTIONS, UNIVERSE
 from ipytilt.starlark.recursion import deep_recursion
@@ -37,9 +37,9 @@ _HELPERS: dict[str, Any] = {
     for function in (
         *(getattr(operators, name) for name in dir(operators) if isinstance(getattr(operators, name), FunctionType)),
         *(calls.attribute, calls.set_attribute, calls.invoke, calls.invoke_named, calls.call, calls.apply),
-        *(tick, equal, dict_from_pairs, dict_display, List, Dict, type, int),
+        *(check_int, equal, dict_from_pairs, dict_display, List, Dict, type, int),
     )
-}
+} | {".tick": tick}
 
 
 class Thread:

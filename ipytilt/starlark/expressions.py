@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from ipytilt.starlark.calls import METHODS, did_you_mean
+from ipytilt.starlark.kinds import INT, OTHER, SMALL, Kinds, kind_of, kind_of_turns
 from ipytilt.starlark.library import FUNCTIONS, UNIVERSE
 from ipytilt.starlark.syntax import Source
 from ipytilt.starlark.tree import (
@@ -48,6 +49,9 @@ _COMPARE: dict[type[ast.cmpop], str] = {
     ast.NotIn: ".contains",
 }
 _UNARY: dict[type[ast.unaryop], str] = {ast.USub: "-", ast.UAdd: "+", ast.Invert: "~"}
+_PLAIN = (ast.BitOr, ast.BitAnd, ast.BitXor)  # mean the same for ints as in Python, and make none larger
+_BY_LITERAL = (ast.FloorDiv, ast.Mod)  # so do these unless the right side is zero
+_GROWING = (ast.Add, ast.Sub, ast.Mult)
 _CALL_BACK = {"max", "min", "sorted"}  # functions that call what they are given
 
 
@@ -71,6 +75,11 @@ class Expressions:
         self.file_globals: set[str] = set()  # all that this program assigns at top level
         self.bound: set[str] = set()  # those assigned so far
         self.scopes: list[set[str]] = []  # names of the enclosing functions and comprehensions
+        self.kinds: list[Kinds] = []  # of the variables of each scope, as far as they are known
+        self.toplevel_kinds: Kinds = {}
+        self.deferred = 0  # how many of the enclosing scopes run later than they are written: functions and lambdas
+        self.comprehensions = 0
+        self._known: dict[ast.expr, int] = {}
         self.calls: dict[Place, Call] = {}
         self.temporaries = 0
 
@@ -84,6 +93,20 @@ class Expressions:
             return f"@{name}"
         known = {*self.outside, *self.earlier, *self.file_globals, *(other for scope in self.scopes for other in scope)}
         raise self.source.error(f"undefined: {name}{did_you_mean(name, sorted(known - {name}))}", *place)
+
+    def variable_kind(self, name: str) -> int:
+        """The kind of a variable; another program of the module may rebind a global before a function runs."""
+        for scope, kinds in zip(reversed(self.scopes), reversed(self.kinds), strict=True):
+            if name in scope:
+                return kinds.get(name, OTHER)
+        unsure = self.deferred or name in self.earlier
+        return OTHER if unsure else self.toplevel_kinds.get(name, OTHER)
+
+    def kind(self, node: ast.expr) -> int:
+        """The kind of an expression, which may have been lowered already if this was asked before."""
+        if node not in self._known:
+            self._known[node] = kind_of(node, self.variable_kind, self.is_library)
+        return self._known[node]
 
     def bind(self, target: ast.AST) -> None:
         """Note what an assignment at top level defines."""
@@ -164,32 +187,83 @@ class Expressions:
         return call_helper(".dict_display", [located(ast.Tuple(pairs, ast.Load()), place)], place)
 
     def _expr_binop(self, node: ast.BinOp) -> ast.expr:
-        place = self.source.after(node.left)
-        left, right = self.exprs((node.left, node.right))
-        formats = isinstance(node.op, ast.Mod) and isinstance(left, ast.Constant) and isinstance(left.value, str)
-        slow = call_helper(".interpolate" if formats else BINARY[type(node.op)], [left, right], place)
-        if isinstance(node.op, ast.Add | ast.Sub | ast.Mod) and is_small(right) and right.value:
-            return self.if_int(left, located(ast.BinOp(left, node.op, right), place), slow, place)
-        return slow
+        place, slow = self.source.after(node.left), BINARY[type(node.op)]
+        if isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str):
+            slow = ".interpolate"
+        return self.arithmetic(node, slow, place)
 
-    def if_int(self, value: ast.expr, fast: ast.expr, slow: ast.expr, place: Place) -> ast.expr:
-        """Python's own operator where a variable holds an int (a call costs several times as much)."""
-        if not isinstance(value, ast.Name):
-            return slow
-        test = ast.Compare(call_helper(".type", [value], place), [ast.Is()], [variable(".int", place)])
-        return located(ast.IfExp(located(test, place), fast, slow), place)
+    def arithmetic(self, node: ast.BinOp, slow: str, place: Place) -> ast.expr:
+        """Python's own operator where both sides are ints (a call costs several times as much), else the helper."""
+        kinds = self.kind(node.left), self.kind(node.right)
+        left, right = self.exprs((node.left, node.right))
+        literal = isinstance(right, ast.Constant) and bool(right.value)
+        if OTHER not in kinds and (isinstance(node.op, _PLAIN) or (isinstance(node.op, _BY_LITERAL) and literal)):
+            return located(ast.BinOp(left, node.op, right), place)
+        by_literal = isinstance(node.op, _BY_LITERAL) and literal and is_small(right)
+        if not (by_literal or isinstance(node.op, _GROWING)):
+            return call_helper(slow, [left, right], place)
+        times = isinstance(node.op, ast.Mult)
+        grows_slowly = by_literal or (is_small(right) or max(kinds) == SMALL if times else SMALL in kinds)
+
+        def fast(one: ast.expr, other: ast.expr) -> ast.expr:
+            result = located(ast.BinOp(one, node.op, other), place)
+            return result if grows_slowly else call_helper(".check_int", [result], place)
+
+        return self.if_ints((left, right), kinds, place, fast=fast, slow=slow)
+
+    def if_ints(
+        self,
+        sides: tuple[ast.expr, ast.expr],
+        kinds: tuple[int, int],
+        place: Place,
+        *,
+        fast: Callable[[ast.expr, ast.expr], ast.expr],
+        slow: str,
+    ) -> ast.expr:
+        """What `fast` makes of two operands if both are ints, else a call of the helper; each is evaluated once."""
+        if max(kinds) <= INT:
+            return fast(*sides)
+        tests: list[ast.expr] = []
+        again: list[ast.expr] = []
+        for side, kind in zip(sides, kinds, strict=True):
+            if isinstance(side, ast.Name | ast.Constant):
+                first: ast.expr = side
+                again.append(side)
+            elif isinstance(side, ast.Call) and kinds == (OTHER, OTHER) and self.may_keep():
+                name = self.temporary()
+                first = located(ast.NamedExpr(variable(name, place, ast.Store()), side), place)
+                again.append(variable(name, place))
+            else:
+                return call_helper(slow, list(sides), place)
+            if kind == OTHER or first is not side:
+                tests.append(call_helper(".type", [first], place))
+        if any(isinstance(side, ast.Constant) and type(side.value) is not int for side in sides):
+            return call_helper(slow, list(sides), place)
+        test = ast.Compare(tests[0], [ast.Is()] * len(tests), [*tests[1:], variable(".int", place)])
+        return located(ast.IfExp(located(test, place), fast(*again), call_helper(slow, again, place)), place)
+
+    def may_keep(self) -> bool:
+        """Whether a temporary variable can hold a part of the expression here."""
+        return not self.comprehensions
 
     def _expr_compare(self, node: ast.Compare) -> ast.expr:
         operator, place = node.ops[0], self.source.after(node.left)
+        kinds = self.kind(node.left), self.kind(node.comparators[0])
         left, right = self.exprs((node.left, node.comparators[0]))
         if isinstance(operator, ast.Eq | ast.NotEq) and any(compares_as_python(side) for side in (left, right)):
             return located(ast.Compare(left, [operator], [right]), place)
-        slow: ast.expr = call_helper(_COMPARE[type(operator)], [left, right], place)
-        if isinstance(operator, ast.NotEq | ast.NotIn):
-            slow = located(ast.UnaryOp(ast.Not(), slow), place)
-        if is_small(right) and not isinstance(operator, ast.In | ast.NotIn):
-            return self.if_int(left, located(ast.Compare(left, [operator], [right]), place), slow, place)
-        return slow
+        helper, negated = _COMPARE[type(operator)], isinstance(operator, ast.NotEq | ast.NotIn)
+        sign = ast.Eq() if isinstance(operator, ast.NotEq) else operator
+
+        def fast(one: ast.expr, other: ast.expr) -> ast.expr:
+            return located(ast.Compare(one, [sign], [other]), place)
+
+        equality = isinstance(sign, ast.Eq)  # is mostly asked of strings, which the helper looks at first
+        if helper == ".contains" or (equality and min(kinds) > INT):
+            result: ast.expr = call_helper(helper, [left, right], place)
+        else:
+            result = self.if_ints((left, right), kinds, place, fast=fast, slow=helper)
+        return located(ast.UnaryOp(ast.Not(), result), place) if negated else result
 
     def _expr_boolop(self, node: ast.BoolOp) -> ast.expr:
         node.values = self.exprs(node.values)
@@ -197,8 +271,9 @@ class Expressions:
 
     def _expr_unaryop(self, node: ast.UnaryOp) -> ast.expr:
         place = self.source.at(node)
+        is_int = self.kind(node.operand) <= INT
         node.operand = self.expr(node.operand)
-        number = isinstance(node.operand, ast.Constant) and type(node.operand.value) in (int, float)
+        number = is_int or (isinstance(node.operand, ast.Constant) and type(node.operand.value) in (int, float))
         if isinstance(node.op, ast.Not) or (isinstance(node.op, ast.USub) and number):
             return node
         return call_helper(".unary", [constant(_UNARY[type(node.op)], place), node.operand], place)
@@ -211,6 +286,8 @@ class Expressions:
         place = self.source.at(node)
         self.parameters(node.args)
         self.scopes.append(set(parameter_names(node.args)))
+        self.kinds.append({})
+        self.deferred, comprehensions, self.comprehensions = self.deferred + 1, self.comprehensions, 0
         body, tick = self.expr(node.body), call_helper(".tick", [], place)
         if node.args.kwarg:  # (tick(), kwargs := Dict(kwargs), body)[2]
             name = node.args.kwarg.arg
@@ -220,6 +297,8 @@ class Expressions:
         else:  # tick() is None
             node.body = located(ast.BoolOp(ast.Or(), [tick, body]), place)
         self.scopes.pop()
+        self.kinds.pop()
+        self.deferred, self.comprehensions = self.deferred - 1, comprehensions
         return node
 
     def _expr_listcomp(self, node: ast.ListComp) -> ast.expr:
@@ -239,8 +318,10 @@ class Expressions:
     def clauses(self, node: ast.ListComp | ast.DictComp) -> Iterator[None]:
         """Lower the clauses of a comprehension; while suspended, its variables are in scope."""
         generators, harmless = node.generators, all(map(self.is_harmless, ast.walk(node)))
+        self.comprehensions += 1
         first = self.expr(generators[0].iter)
         self.scopes.append({name for clause in generators for name in names_of(clause.target)})
+        self.kinds.append(self.clause_kinds(generators))
         for clause in generators:
             place = self.source.at(clause.target)
             if not only_names(clause.target):
@@ -250,6 +331,17 @@ class Expressions:
             clause.ifs = self.exprs(clause.ifs)
         yield
         self.scopes.pop()
+        self.kinds.pop()
+        self.comprehensions -= 1
+
+    def clause_kinds(self, generators: list[ast.comprehension]) -> Kinds:
+        """The kinds of a comprehension's variables."""
+        kinds: Kinds = {}
+        for clause in generators:
+            for name in names_of(clause.target):
+                kind = kind_of_turns(clause.iter, clause.target, self.is_library)
+                kinds[name] = max(kinds.get(name, kind), kind)
+        return kinds
 
     def _expr_subscript(self, node: ast.Subscript) -> ast.expr:
         place, owner = self.source.after(node.value), self.expr(node.value)

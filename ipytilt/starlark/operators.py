@@ -37,9 +37,8 @@ def add(left: Any, right: Any) -> Any:
     kind = type(left)
     if kind is type(right):
         if kind is str:
-            if len(left) + len(right) < MAX_TEXT and left.isascii() and right.isascii():
-                return left + right
-            return whole(left + right)
+            text = left + right
+            return text if text.isascii() and len(text) < MAX_TEXT else whole(text)
         if kind is int:
             total = left + right
             return total if _LOW < total < _HIGH else check_int(total)
@@ -263,8 +262,11 @@ def contains(item: Any, container: Any) -> bool:
 def index(container: Any, place: Any) -> Any:
     """`container[place]`."""
     kind = type(container)
-    if kind is List and type(place) is int and -len(container) <= place < len(container):
-        return container[place]
+    if kind is List and type(place) is int:
+        try:
+            return container[place]
+        except IndexError:
+            pass  # explained below
     if kind is Dict:
         value = container.get(place if type(place) is str else key(place), MISSING)
         if value is MISSING:
@@ -314,10 +316,13 @@ def set_index(value: Any, container: Any, place: Any) -> None:
     kind = type(container)
     if kind is Dict:
         container.store(place, value)
-        check_items(len(container))
+        if len(container) > MAX_ITEMS:
+            check_items(len(container))
     elif kind is List:
-        place = checked_index(container, place, len(container))
-        container.writable("assign to element of")
+        if type(place) is not int or not -len(container) <= place < len(container):
+            checked_index(container, place, len(container))
+        if container.frozen or container.iterating:
+            container.writable("assign to element of")
         container[place] = value
     elif isinstance(container, Value) and hasattr(container, "__setitem__"):
         container[place] = value

@@ -55,9 +55,14 @@ def compares_as_python(node: ast.expr) -> bool:
     return isinstance(node, ast.Constant) and (node.value is None or type(node.value) is str)
 
 
+def small(value: object) -> bool:
+    """Whether this is an int that cannot make another one much larger."""
+    return type(value) is int and abs(value) < 1 << 32
+
+
 def is_small(node: ast.expr) -> TypeGuard[ast.Constant]:
-    """Whether this is an int literal that cannot make another int much larger."""
-    return isinstance(node, ast.Constant) and type(node.value) is int and abs(node.value) < 1 << 32
+    """Whether this is the literal of such an int."""
+    return isinstance(node, ast.Constant) and small(node.value)
 
 
 def shape_of(target: ast.expr) -> Any:

@@ -185,6 +185,10 @@ def test_the_root_as_base() -> None:
     assert not Matcher([Ignore("/", ("a",))]).ignores("/")
 
 
+def test_a_very_deep_path() -> None:
+    assert ignored(("**/b",), f"{'a/' * 5_000}b {'a/' * 5_000}c") == [f"{'a/' * 5_000}b"]
+
+
 def test_reason_names_the_set_and_the_pattern_as_written() -> None:
     whole, patterns = Ignore("/p/.git"), Ignore("/p", ("a", "!a/b", " a/b/c/ ", "**/*.o", "**/x", "**/y"))
     matcher = Matcher([whole, patterns])

@@ -69,7 +69,7 @@ def test_what_ends_the_process_is_a_fault_and_the_next_text_has_another(does: Ca
         "import tests.fuzz.evaluate as child, tests.fuzz.test_fuzz as t\n"
         "fine = child.evaluate\n"
         f"child.evaluate = lambda text: t.{does.__name__}() if text == 'bad' else fine(text)\n"
-        "child.SECONDS = 0\n"
+        "child.SECONDS = 2\n"
         "child.main()"
     )
     with Evaluator(command=(sys.executable, "-c", code)) as evaluator:

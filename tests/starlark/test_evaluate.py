@@ -407,3 +407,45 @@ def test_the_universe_is_documented() -> None:
     assert all(text.startswith(f"{name}(") and text.endswith(".") for name, text in docs.items())
     assert docs["sorted"].startswith("sorted(iterable, key=None, reverse=None) - A new list")
     assert docs["getattr"].startswith("getattr(x, name, default=...) - ")
+
+
+@pytest.mark.parametrize(
+    "text, message",
+    [
+        ("y = abs\nabs = 5\nz = y + 1", "builtin_function_or_method + int"),
+        ("def f(n):\n  m = n\n  n = 1\n  return m + 1\nf('a')", "string + int"),
+        ("def f():\n  def g(): return v + 1\n  v = 'a'\n  return g()\nf()", "string + int"),
+        ("x = [i + 1 for i in range(3) for i in ['a']]", "string + int"),
+        ("for i in range(2): pass\nfor i in ['a']: pass\nx = i + 1", "string + int"),
+        ("x = 4 / 2\ny = x * 'a'", "float * string"),
+        ("x = 5\ny = x % True", "int % bool"),
+        ("x = 1\ny = x + True", "int + bool"),
+        ("f = lambda a, b: f(b, a) if a else a - True\nf(1, 0)", "int - bool"),
+        ("x = 1\ny = x < True", "int < bool not implemented"),
+        ("x = 1\ny = x in 5", "int in int"),
+        ("x = 1\ny = x not in 5", "int in int"),
+        ("x = 1\ny = x // (x - x)", "floored division by zero"),
+        ("x = 1\ny = x % 0", "integer modulo by zero"),
+        ("x = 2\nfor _ in range(99): x = x * x", "integer too large"),
+        ("a, b = 1, 1\nfor _ in range(1 << 16): a, b = b, a + b", "integer too large"),
+        ("def f(a, b): return f(b, a + b)\nf(1, 1)", "stack overflow"),
+    ],
+)
+def test_what_is_taken_for_an_int_is_one(text: str, message: str) -> None:
+    assert message in _fails(text).message
+
+
+def test_a_later_program_may_change_what_a_global_is() -> None:
+    module, thread = Module("notebook", {}), Thread()
+    for number, cell in enumerate(
+        ["x = 1\ndef f(): return x + x", "a = f()\nx = 'b'", "b = f()\ny = x\nx = 2\nz = y + y"]
+    ):
+        module.execute(check(cell, f"cell{number}", globals=module.globals, predeclared=()), thread)
+    assert [module.globals[name] for name in "abz"] == [2, "bb", "bb"]
+
+
+def test_bools_are_no_ints() -> None:
+    module = run(
+        "x = 1\nt = True\ndef same(a, b): return [a == b, a != b]\ny = [x == t, x != t, same(x, t), same(x, 1)]"
+    )
+    assert module.globals["y"] == [False, True, [False, True], [True, False]]
