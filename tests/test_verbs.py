@@ -392,3 +392,28 @@ def failed(session: Session, line: str) -> str:
         said(session, line)
     assert caught.value.hint
     return caught.value.message
+
+
+def test_a_button_is_pressed(session: Session, tmp_path: Path) -> None:
+    assert said(session, "press") == "The Tiltfile has no buttons"
+    cell(
+        session,
+        "load('ext://uibutton', 'cmd_button', 'location', 'text_input')\n"
+        "cmd_button('b', argv=['sh', '-c', 'printf %s \"$T\" > pressed'], text='Go', location=location.NAV,"
+        " inputs=[text_input('T', default='none')])\n"
+        "cmd_button('off', argv=['x'], location=location.NAV, disabled=True)\n"
+        "cmd_button('sure', argv=['x'], location=location.NAV, requires_confirmation=True)",
+    )
+    assert said(session, "press").splitlines()[0] == """b: Go (printf %s "$T" > pressed)"""
+    for line, problem in (
+        ("press nothing", "no button 'nothing'"),
+        ("press off", "disabled"),
+        ("press sure", "confirmed"),
+        ("press b T", "INPUT=VALUE"),
+        ("press b U=1", "no input 'U'"),
+    ):
+        with pytest.raises(UsageError, match=problem):
+            said(session, line)
+    assert said(session, "press b T=a=b") == "Pressed b"
+    eventually((tmp_path / "pressed").exists)
+    eventually(lambda: (tmp_path / "pressed").read_text() == "a=b")
