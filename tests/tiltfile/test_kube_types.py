@@ -6,8 +6,10 @@ import re
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ipytilt.tiltfile.kube_types import decoded
+from ipytilt.tiltfile.kube_types import decoded, with_empty_parts
 
 
 def pod(container: dict[str, Any], **spec: Any) -> dict[str, Any]:
@@ -118,3 +120,36 @@ def test_kinds_that_the_client_does_not_know_stay_as_they_are(document: dict[str
 def test_wrong_types(document: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match=re.escape(problem)):
         decoded(document)
+
+
+NAMES = (
+    *("metadata", "labels", "spec", "template", "containers", "initContainers", "env", "image", "resources", "limits"),
+    *("data", "rules", "ports", "port", "replicas", "jobTemplate", "volumeClaimTemplates", "selector", "x"),
+)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.sampled_from(["", "a", "1Gi", "YQ=="]),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=20,
+)
+KINDS = (
+    *(("Pod", "v1"), ("Deployment", "apps/v1"), ("CronJob", "batch/v1beta1"), ("StatefulSet", "apps/v1")),
+    *(("Secret", "v1"), ("Service", "v1"), ("ClusterRole", "rbac.authorization.k8s.io/v1"), ("Widget", "ex.io/v1")),
+)
+
+
+@given(st.sampled_from(KINDS), st.dictionaries(st.sampled_from(NAMES), JSON, max_size=5))
+def test_what_was_read_is_read_as_the_same(which: tuple[str, str], fields: dict[str, Any]) -> None:
+    try:
+        read = decoded({**fields, "kind": which[0], "apiVersion": which[1]})
+    except ValueError:
+        return
+    assert decoded(read) == read
+    assert set(read) <= set(with_empty_parts(read))
+
+
+def test_parts_that_could_be_there() -> None:
+    filled = with_empty_parts(deployment("apps/v1", template={"spec": {"containers": [{"name": "c"}]}}))
+    spec = filled["spec"]["template"]["spec"]
+    assert (spec["initContainers"], spec["nodeSelector"], spec["containers"][0]["env"]) == ([], {}, [])
+    assert "affinity" not in spec
+    assert with_empty_parts(kind("Widget", "ex.io/v1")) == kind("Widget", "ex.io/v1")
