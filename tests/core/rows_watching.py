@@ -10,6 +10,7 @@ from ipytilt.core.orders import orders
 from ipytilt.core.paths import Matcher
 from ipytilt.core.spec import Ignore
 from ipytilt.core.steps import Applied, Watch
+from ipytilt.core.unchanged import may_be_dropped
 from ipytilt.runtime.workers import headline
 from ipytilt.tiltfile.load import LoadError
 from tests.core.rows import COMPOSE, WEB, asked_for, at_rest, built, effect, in_context, only, plain, row
@@ -70,7 +71,7 @@ def _() -> None:
     assert len(world.history) == 1 + 2
 
 
-@row(3)
+@row(3, also=("tests/runtime/test_git.py::test_a_checkout_is_one_change",))
 def _() -> None:
     names = [f"/p/{number:03}" for number in range(400)]
     ((_, paths),) = reports(Pace(), [(index * 0.0025, name) for index, name in enumerate(names)])
@@ -207,9 +208,18 @@ def _() -> None:
     assert len(world.history) == 2
 
 
-@row(27, also=(f"{WATCHER}27_a_touched_file_has_changed",))
+@row(
+    27,
+    better="at rest a file whose content is what it was is passed over; Tilt builds to the same tag",
+    also=(
+        f"{WATCHER}27_a_touched_file_has_changed",
+        "tests/runtime/test_contents.py::test_a_touch_and_a_save_of_the_same_are_not_posted",
+    ),
+)
 def _() -> None:
     world = plain()
+    assert may_be_dropped(world.state, "image:web", world.now + 60)
+    assert not may_be_dropped(world.state, "image:web", world.now)
     before = world.container("web")
     world.save("a.py")
     assert built(only(world)) == ["web"]

@@ -28,6 +28,7 @@ SPECS: list[Spec] = [
     spec(service("web", "base", "web"), service("api2", "api", resource_deps=("web",)), images=IMAGES),
     spec(service("web", "base", "web", trigger_mode=MANUAL), local("gen", deps=("api",), parallel=True), images=IMAGES),
     spec(local("gen", deps=("web",)), local("par", deps=("api",), parallel=True), local("srv", serve=True)),
+    spec(service("web", "base", "web"), service("api", "api"), local("gen"), images=IMAGES, enabled=["api"]),
 ]
 FILES = ["web/a", "web/b", "web/m", "web/stop", "base/x", "api/y", "elsewhere"]
 OUTCOMES = ["ok", "ok", "ok", "user error", "rejected", "unavailable", "broke", "bug", "stopped"]
@@ -49,6 +50,12 @@ class Loop(RuleBasedStateMachine):
     def load(self, index: int) -> None:
         if self.world.state.load.running is None:
             self.world.load(SPECS[index])
+
+    @rule(index=st.integers(0, len(SPECS) - 1), word=st.sampled_from(["one", "two"]))
+    def arguments(self, index: int, word: str) -> None:
+        if self.world.state.load.running is None:
+            self.world.post(ev.ArgsChanged((word,), 0, self.world.now))
+            self.world.post(ev.LoadFinished(self.world.loading(), SPECS[index], None, (), self.world.now))
 
     @rule()
     def load_fails(self) -> None:
@@ -126,6 +133,12 @@ class Loop(RuleBasedStateMachine):
         every = plan(_all_wanting(state), self.world.now)
         known = {update.resource for update in every.updates} | set(every.holds)
         assert not known - state.wanting - set(state.leaving) - {r.resource for r in state.runs.values()}
+
+    @invariant()
+    def what_is_off_is_down_or_goes_down(self) -> None:
+        state = self.world.state
+        for name, track in state.tracks.items():
+            assert state.enabled(name) or not track.started or (track.off_at and name in state.leaving), name
 
     @invariant()
     def files_are_only_sent_to_running_containers(self) -> None:
