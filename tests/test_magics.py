@@ -10,6 +10,7 @@ import pytest
 
 from ipytilt.engines import choose
 from ipytilt.magics import ENGINES
+from ipytilt.tiltfile.notebooks import import_tiltfile
 from tests.support import eventually
 from tests.support.kernels import Kernel, kernel_in
 
@@ -161,21 +162,21 @@ def test_a_tiltfile_comes_in_as_a_cell_and_goes_out_as_a_file(kernel: Kernel, tm
     assert kernel.good("%tilt status").payload == []
 
 
-def test_an_imported_notebook_runs_from_top_to_bottom(kernel: Kernel, tmp_path: Path) -> None:
+def test_an_imported_notebook_runs_from_top_to_bottom(tmp_path: Path) -> None:
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "Tiltfile").write_text(
         "config.define_string('who')\nwho = config.parse()['who']\n\nlocal_resource(who, 'touch here')"
     )
-    kernel.good("%tilt import app/Tiltfile --to n.ipynb -- --who me")
+    import_tiltfile(str(tmp_path / "app" / "Tiltfile"), str(tmp_path / "n.ipynb"), ("--who", "me"))
     notebook = json.loads((tmp_path / "n.ipynb").read_text())
     texts = ["".join(cell["source"]) for cell in notebook["cells"]]
     assert len(texts) == 3
-    kernel.good("%unload_ext ipytilt")
-    for number, text in enumerate(texts):
-        kernel.good(text, cell=str(number))
-    assert kernel.good("%tilt wait").text == "Ready: me"
+    with kernel_in(tmp_path) as kernel:  # its own, because %config outlives a reload
+        for number, text in enumerate(texts):
+            kernel.good(text, cell=str(number))
+        assert kernel.good("%tilt wait").text == "Ready: me"
+        kernel.good("%tilt export Again")
     assert (tmp_path / "app" / "here").exists()
-    kernel.good("%tilt export Again")
     assert (tmp_path / "app" / "Again").read_text().splitlines()[1].endswith("tilt up -- --who me")
 
 
