@@ -12,7 +12,7 @@ from ipytilt.core.ci import Verdict, targets, verdict
 from ipytilt.core.spec import CISettings, Kubernetes, Probe, Resource, Spec, TCPSocketAction
 from ipytilt.core.state import State
 from ipytilt.core.steps import Container
-from tests.support.core import MANUAL, World, at, failed, image, local, service, spec
+from tests.support.core import MANUAL, World, at, failed, image, local, rules, service, spec
 
 START = 100.0
 CRASHED = Container("c", "web-1", "web", "exited", exit_code=3)
@@ -197,3 +197,50 @@ def test_a_server_that_waits_its_turn_is_waited_for() -> None:
     world.finish("srv")
     world.post(ev.ServerChanged("srv", world.track("srv").served, 42, None, "", world.now))
     assert judged(world).word == "success"
+
+
+def test_a_cluster_that_is_away_does_not_matter_to_what_is_switched_off() -> None:
+    target = Kubernetes(("{}",))
+    world = World(spec(Resource("web", target, origin=at(2)), local("gen"), enabled=["gen"]))
+    world.post(ev.EngineChanged("kubernetes", "connection refused", world.now))
+    world.settle()
+    assert judged(world).word == "success"
+
+
+def test_patience_with_a_world_that_is_away_begins_with_the_first_failure() -> None:
+    world = finished(web(), "web", failed("no daemon", "unavailable"))
+    world.tick(200)
+    world.turn()
+    world.finish("web", failed("no daemon", "unavailable"))
+    assert judged(world, 50).word == "open"
+    assert judged(world, 101).word == "failure"
+
+
+def test_patience_begins_anew_when_a_server_was_ready() -> None:
+    world = probed()
+    run = world.track("srv").served
+    world.post(ev.Probed("srv", run, ready=True, at=world.now))
+    assert judged(world).word == "success"
+    world.tick(1000)
+    world.post(ev.Probed("srv", run, ready=False, at=world.now))
+    assert judged(world, 299).word == "open"
+    assert judged(world, 301).word == "failure"
+
+
+def test_patience_with_what_never_showed_begins_with_its_deploy_not_with_later_copies() -> None:
+    live = rules(("src", "/app"))
+    world = World(spec(service("web", "web"), images=[image("web", live=live)]))
+    world.finish("web")
+    world.tick(200)
+    world.save("src/a")
+    assert world.finish("web").lane == "live"
+    world.see("web")
+    assert judged(world).word == "open"
+    assert judged(world, 150).word == "failure"
+
+
+def test_a_tiltfile_that_is_evaluated_again_is_waited_for() -> None:
+    world = settled(local("gen"))
+    assert judged(world).word == "success"
+    world.post(ev.SourcePut(ev.Source("cell:1", "Cell 1", "/p", "other"), 99, world.now))
+    assert judged(world).reasons == ("(Tiltfile): is being evaluated",)
