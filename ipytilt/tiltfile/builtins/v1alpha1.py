@@ -313,11 +313,12 @@ _CHECKS = {
 }
 
 _UNUSED = "Not supported: it is checked and kept, and nothing acts on it yet."
+_BUTTONS_ONLY = "Not supported: it runs when a button starts it (`start_on`), and is otherwise only checked and kept."
 
 for _kind, _words in _OBJECTS.items():
     _parts = (
         f"{_ABOUT[_kind]} An object of its own: the same `name` again must mean the same.",
-        *([] if _kind in _ACTED_ON else [_UNUSED]),
+        *([] if _kind in _ACTED_ON else [_BUTTONS_ONLY if _kind == "cmd" else _UNUSED]),
     )
     _define(
         _kind,
