@@ -53,6 +53,7 @@ _LINUX = sys.platform == "linux"
 _STOP_SECONDS = 1.0
 _LOOK_AGAIN_SECONDS = 0.02
 _LEARNING_SECONDS = 0.005
+_LONG_SECONDS = 1.0
 
 # Not among them: opening and closing without writing (whoever looks at a file causes them), and directories' own times.
 _CHANGES: list[type[FileSystemEvent]] = [
@@ -81,7 +82,9 @@ class Watcher:
         self, post: Post, problem: Trouble, *, pace: Pace | None = None, may_drop: MayDrop = lambda _: False
     ) -> None:
         self._problem = problem
-        self._dispatcher = _Dispatcher(post, pace or Pace(), may_drop)
+        self._dispatcher = _Dispatcher(
+            post, pace or Pace(), may_drop, lambda watch, text: self._tell("git", watch, text)
+        )
         self._lock = threading.RLock()
         self._watches: dict[str, Watch] = {}
         self._main: PolledTree | _Foreign | None = None
@@ -188,7 +191,7 @@ class Watcher:
     def _tell(self, source: str, watch: str, text: str) -> None:
         with self._lock:
             self._troubles[source, watch] = text
-            texts = [self._troubles.get((source, watch), "") for source in ("kernel", "poll")]
+            texts = [self._troubles.get((source, watch), "") for source in ("kernel", "poll", "git")]
         self._problem(watch, "; ".join(filter(None, texts)))
 
 
@@ -218,12 +221,14 @@ class _Flush(FileSystemEvent):
 class _Dispatcher(EventDispatcher):
     """watchdog's dispatcher, collecting changes per watch until they have rested."""
 
-    def __init__(self, post: Post, pace: Pace, may_drop: MayDrop) -> None:
+    def __init__(self, post: Post, pace: Pace, may_drop: MayDrop, held: Trouble) -> None:
         super().__init__()
         self.name = "ipytilt-watcher"
         self._post = post
         self._pace = pace
         self._may_drop = may_drop
+        self._held = held
+        self._held_since: dict[str, float] = {}
         self._batches: dict[str, Batch] = {}
         self._changed_at: dict[str, float] = {}
         self._git: dict[str, tuple[str, ...]] = {}
@@ -302,12 +307,22 @@ class _Dispatcher(EventDispatcher):
                 next_at = wake_at if next_at is None else min(next_at, wake_at)
             elif is_at_work(self._git.get(watch, ()), now - self._changed_at.get(watch, 0.0)):
                 next_at = min(now + _LOOK_AGAIN_SECONDS, next_at or math.inf)
+                self._hold(watch, now)
             elif self.should_keep_running():
                 self._report(watch, batch.due(now))
         return next_at
 
+    def _hold(self, watch: str, now: float) -> None:
+        """Wait for git; say so once it takes long."""
+        since = self._held_since.setdefault(watch, now)
+        if since < now - _LONG_SECONDS:
+            self._held_since[watch] = math.inf
+            self._held(watch, "git is changing files; what it changes is applied when it is done")
+
     def _report(self, watch: str, paths: tuple[str, ...]) -> None:
         """Post what changed, without what is as it was, if that may be left out."""
+        if self._held_since.pop(watch, 0.0) == math.inf:
+            self._held(watch, "")
         same = self._contents.unchanged(watch, paths)
         if same and self._may_drop(watch):
             paths = tuple(path for path in paths if path not in same)

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ipytilt.runtime import watcher
 from ipytilt.runtime.git import git_folders, is_at_work
+from tests.support.waiting import eventually
 from tests.support.watching import Eye, write
 
 
@@ -68,6 +70,19 @@ def test_what_changes_under_a_lock_is_posted_at_once(eye: Eye, repository: Path)
     lock.unlink()
     eye.sees(*files)
     assert len(eye.posts) == 1
+
+
+def test_a_long_wait_for_git_is_said_until_it_is_over(
+    eye: Eye, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watcher, "_LONG_SECONDS", 0.05)
+    eye.on(repository / "src")
+    lock = write(repository / ".git" / "index.lock")
+    file = write(repository / "src" / "1", "changed")
+    eventually(lambda: "git is changing files" in eye.problems.get("w", ""))
+    lock.unlink()
+    eye.sees(file)
+    eventually(lambda: eye.problems["w"] == "")
 
 
 def test_a_checkout_is_one_change(eye: Eye, repository: Path) -> None:
