@@ -7,12 +7,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import load_ext, local_commands, planning, save_to_container, watching
+from benchmarks import evaluator, load_ext, local_commands, planning, save_to_container, watching
 from benchmarks.figures import Report
 from tools.rig import docker
 
 MEASURES: dict[str, Callable[[Report], None]] = {
     "load_ext": load_ext.measure,
+    "evaluator": evaluator.measure,
     "planning": planning.measure,
     "watching": watching.measure,
     "local": local_commands.measure,
