@@ -359,10 +359,10 @@ def _joined(fields: ImageFields, item: KubeObject) -> Iterator[str]:
     for hit in _hits(fields.path, item):
         if not isinstance(hit, dict):
             raise Wrong(f'May only match maps (json_path="{fields.path.text}"), got {json.dumps(hit)}')
-        repo, tag = hit.get(fields.repo_field), hit.get(fields.tag_field) or ""
-        if not isinstance(repo, str) or not isinstance(tag, str):
-            raise Wrong(f"expected {fields.repo_field} and {fields.tag_field} to be strings in {json.dumps(hit)}")
-        yield f"{repo}:{tag}" if tag else repo
+        repo, tag = hit.get(fields.repo_field), hit.get(fields.tag_field)
+        if not isinstance(repo, str):
+            raise Wrong(f"expected {fields.repo_field} to be a string in {json.dumps(hit)}")
+        yield f"{repo}:{tag}" if tag and isinstance(tag, str) else repo
 
 
 def _hits(path: JsonPath, item: KubeObject) -> list[object]:

@@ -118,7 +118,8 @@ def filter_yaml(
         its_labels = (document.get("metadata") or {}).get("labels") or {}
         matches = selector.matches(item.identity) and labels.items() <= its_labels.items()
         (matching if matches else rest).append(document)
-    return Blob(serialize(matching), "filter_yaml"), Blob(serialize(rest), "filter_yaml")
+    origin = yaml.origin if isinstance(yaml, Blob) else "filter_yaml"
+    return Blob(serialize(matching), origin), Blob(serialize(rest), origin)
 
 
 # ---------------------------------------------------------------------------------------------- resources
