@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 
@@ -125,6 +125,26 @@ def _trimmed(lines: Sequence[str]) -> str:
     return "\n".join(lines[filled[0] : filled[-1] + 1]) if filled else ""
 
 
+@dataclass(slots=True)
+class _Binders:
+    """For each global name the number of the first group of statements that may assign, surely assigns, loads it."""
+
+    first: dict[str, int] = field(default_factory=dict)
+    certain: dict[str, int] = field(default_factory=dict)
+    loaded: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, groups: Iterable[Sequence[Statement]]) -> _Binders:
+        """Look through all groups, in order."""
+        found = cls()
+        for number, statements in enumerate(groups):
+            for each in statements:
+                found.first |= dict.fromkeys(each.binds - found.first.keys(), number)
+                found.certain |= dict.fromkeys(each.certain - found.certain.keys(), number)
+                found.loaded |= dict.fromkeys(each.loaded - found.loaded.keys(), number)
+        return found
+
+
 # ---------------------------------------------------------------------------------------------- joining
 
 
@@ -133,19 +153,13 @@ class _Joined:
     """Cells on their way into one file: which builtins get a second name, and which are made sure of."""
 
     cells: list[tuple[Cell, Outline]]
-    _first: dict[str, int] = field(default_factory=dict)  # name -> the first cell that may assign it
-    _certain: dict[str, int] = field(default_factory=dict)  # ... that surely does
+    _binders: _Binders = field(init=False)
     _second: dict[str, str] = field(default_factory=dict)
     _kept: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        for number, (_, parsed) in enumerate(self.cells):
-            for statement in parsed.statements:
-                for name in statement.binds:
-                    self._first.setdefault(name, number)
-                for name in statement.certain:
-                    self._certain.setdefault(name, number)
-        taken = {use.name for _, parsed in self.cells for use in _uses(parsed)} | self._first.keys()
+        self._binders = _Binders.of(parsed.statements for _, parsed in self.cells)
+        taken = {use.name for _, parsed in self.cells for use in _uses(parsed)} | self._binders.first.keys()
         for number, (cell, parsed) in enumerate(self.cells):
             for use in _uses(parsed):
                 self._look_at(use, number, cell.name, taken=taken)
@@ -169,7 +183,7 @@ class _Joined:
 
     def _means_the_builtin(self, use: Use, number: int) -> bool:
         """It is used in a function while it is the builtin, and later is not."""
-        return use.inside and self._first.get(use.name, -1) > number and use.name in _builtins()
+        return use.inside and self._binders.first.get(use.name, -1) > number and use.name in _builtins()
 
     def _look_at(self, use: Use, number: int, cell: str, *, taken: set[str]) -> None:
         name = use.name
@@ -179,16 +193,12 @@ class _Joined:
                 second += "_"
             taken.add(second)
             self._second[name] = second
-        if self._first.get(name, _NEVER) < number <= self._certain.get(name, _NEVER) and name in _builtins():
+        first, loaded = self._binders.first.get(name, _NEVER), self._binders.loaded.get(name, -1)
+        if first < number <= self._binders.certain.get(name, _NEVER) and name in _builtins():
             self._kept.add(name)  # the assignment may not have happened
-        if use.inside and self._first.get(name, _NEVER) <= number:
-            self._check_not_loaded_later(name, number, cell)
-
-    def _check_not_loaded_later(self, name: str, number: int, cell: str) -> None:
-        loading = [n for n, (_, parsed) in enumerate(self.cells) if any(name in s.loaded for s in parsed.statements)]
-        if loading and loading[0] > number:
+        if use.inside and first <= number < loaded:
             raise UsageError(
-                f"{cell} has a function that uses its own {name}, and {self.cells[loading[0]][0].name} loads another "
+                f"{cell} has a function that uses its own {name}, and {self.cells[loaded][0].name} loads another "
                 f"{name}; in one Tiltfile the function would use the loaded one",
                 hint=f"give one of them another name: load(..., other_{name}='{name}')",
             )
@@ -285,20 +295,13 @@ def _titles(gap: Sequence[str]) -> Iterator[str]:
 
 def _bound_together(blocks: Sequence[_Block]) -> set[int]:
     """The borders (by the number of the block below) that some name does not allow."""
-    first: dict[str, int] = {}
-    certain: dict[str, int] = {}
-    for number, block in enumerate(blocks):
-        for statement in block.statements:
-            for name in statement.binds:
-                first.setdefault(name, number)
-            for name in statement.certain:
-                certain.setdefault(name, number)
+    binders = _Binders.of(block.statements for block in blocks)
     closed: set[int] = set()
     for number, block in enumerate(blocks):
         for use in (use for statement in block.statements for use in statement.uses):
-            begin = first.get(use.name, number)
+            begin = binders.first.get(use.name, number)
             if begin > number and use.inside:
                 closed.update(range(number + 1, begin + 1))  # a function uses what stands below it
-            elif certain.get(use.name, _NEVER) >= number:
+            elif binders.certain.get(use.name, _NEVER) >= number:
                 closed.update(range(begin + 1, number + 1))  # what was perhaps not assigned is unknown to a later cell
     return closed
