@@ -139,7 +139,7 @@ def put_cell(session: Session, source: Source, args: tuple[str, ...] | None) -> 
         session.set_args(args)
     state = session.wait_loaded(session.put(source))
     found = certain(state.spec, os.path.exists, source.name)
-    return Answer("\n".join(map(rendered, found)), panel=True)
+    return Answer(session.logs.scrub("\n".join(map(rendered, found))), panel=True)
 
 
 # ---------------------------------------------------------------------------------------------- the verbs

@@ -29,6 +29,8 @@ TOPICS = {
 }
 """Sections in order, by the module of `ipytilt/tiltfile/builtins` that has them."""
 
+_EXTENSIONS, _LIMITS, _LANGUAGE = "Extensions that come along", "What is not supported", "The language"
+
 _HEAD = """\
 # What a Tiltfile may say
 
@@ -45,16 +47,16 @@ mean something.
 def page() -> str:
     """The whole text. Raises KeyError for a builtin whose topic has no section here."""
     known = list(entries().values())
-    parts = [_HEAD, *_sections(known), *_limits(known), *_language(known)]
+    parts = [_HEAD, *_sections(known), *_extensions(known), *_limits(known), *_language(known)]
     return "\n".join(parts).rstrip() + "\n"
 
 
 def _sections(known: list[Entry]) -> Iterator[str]:
     by_topic: dict[str, list[Entry]] = {topic: [] for topic in TOPICS}
     for entry in known:
-        if entry.origin != "starlark":
+        if entry.origin in ("builtin", "constant"):
             by_topic[entry.topic].append(entry)
-    links = (f"[{title}](#{_anchor(title)})" for title in (*TOPICS.values(), "What is not supported", "The language"))
+    links = (f"[{title}](#{_anchor(title)})" for title in (*TOPICS.values(), _EXTENSIONS, _LIMITS, _LANGUAGE))
     yield textwrap.fill(" · ".join(links), 118, break_on_hyphens=False) + "\n"
     for topic, title in TOPICS.items():
         yield f"## {title}\n"
@@ -67,8 +69,8 @@ def _anchor(title: str) -> str:
 
 
 def _described(entry: Entry) -> Iterator[str]:
-    yield f"### `{entry.name}`\n"
-    if entry.origin == "builtin":
+    yield f"### `{entry.name}`" + (f", of `ext://{entry.topic}`" if entry.origin == "extension" else "") + "\n"
+    if entry.origin != "constant":
         yield f"```python\n{wrapped(entry.signature)}\n```\n"
     yield entry.doc + "\n"
     if entry.parameters:
@@ -76,15 +78,23 @@ def _described(entry: Entry) -> Iterator[str]:
         yield "\n".join(f"| `{parameter.name}` | {takes(parameter)} |" for parameter in entry.parameters) + "\n"
 
 
+def _extensions(known: list[Entry]) -> Iterator[str]:
+    yield f"## {_EXTENSIONS}\n"
+    yield 'Loaded by `load("ext://NAME", "function")` like any other, without a download.\n'
+    for entry in known:
+        if entry.origin == "extension":
+            yield from _described(entry)
+
+
 def _limits(known: list[Entry]) -> Iterator[str]:
-    yield "## What is not supported\n"
+    yield f"## {_LIMITS}\n"
     yield "Every function of the language is there, with every parameter. These do less than in Tilt, or nothing:\n"
     yield "\n".join(f"- `{entry.name}`: {entry.limits.partition(': ')[2]}" for entry in known if entry.limits) + "\n"
     yield "Parameters that end in `_bat` are commands for Windows: they are checked and not used.\n"
 
 
 def _language(known: list[Entry]) -> Iterator[str]:
-    yield "## The language\n"
+    yield f"## {_LANGUAGE}\n"
     yield "These belong to Starlark, the language itself.\n\n| function | |\n|---|---|"
     yield "\n".join(f"| `{entry.signature}` | {entry.doc} |" for entry in known if entry.origin == "starlark")
 

@@ -146,11 +146,11 @@ class _Scope:
 
     def entry(self, name: str) -> manual.Entry | None:
         mine = self.function(name)
-        return manual.own(mine) if mine else manual.entries().get(_plain(name))
+        return manual.own(mine) if mine else manual.entries().get(name)
 
     def parameters(self, function: str) -> tuple[Parameter, ...]:
         """Parameters of a builtin; none for a function of the user's."""
-        known = registered().get(_plain(function))
+        known = manual.entries().get(_plain(function))
         return known.parameters if known and not self.function(function) else ()
 
     def keywords(self, function: str) -> tuple[str, ...]:
@@ -213,7 +213,8 @@ def _names(found: Cursor, scope: _Scope) -> Iterator[Offer]:
         yield Offer(f"v1alpha1.{kind}", "function")
     for names in scope.read():
         yield from (Offer(name, "function" if name in names.functions else "instance") for name in names.names)
-    yield from (Offer(name, _type(name)) for name in manual.entries() if "." not in name)
+    at_hand = (name for name, entry in manual.entries().items() if entry.origin != "extension" and "." not in name)
+    yield from (Offer(name, _type(name)) for name in at_hand)
     yield from (Offer(name, "module") for name in sorted(manual.modules()) if "." not in name)
     yield from (Offer(word, "keyword") for word in (*KEYWORDS, "None", "True", "False"))
 
@@ -264,7 +265,7 @@ _CHOICES = {
 _RESOURCES = ("resource_deps", "resources")
 _DEFINERS = ("local_resource", "test", "k8s_custom_deploy")
 _BUILDERS = ("docker_build", "custom_build", "docker_build_with_restart", "custom_build_with_restart")
-_RESTART = "restart_process"
+EXTENSION = "ext://"
 
 
 def _in_string(content: str, call: Call | None, scope: _Scope, world: _World) -> tuple[str, Iterable[Offer]]:
@@ -306,16 +307,16 @@ def _in_load(content: str, call: Call, directory: str, world: _World) -> tuple[s
     if call.index or call.keyword:
         return content, [Offer(name, "function") for name in _exported(call.literals.get(0, ""), directory, world)]
     if content.startswith("ext:"):
-        return content, [Offer(f"ext://{_RESTART}", "module")]
+        return content, [Offer(f"{EXTENSION}{name}", "module") for name in manual.extensions_brought()]
     prefix, files = _paths(content, directory, world.listing)
-    return prefix, [*files, *([Offer("ext://", "module")] if prefix == content else [])]
+    return prefix, [*files, *([Offer(EXTENSION, "module")] if prefix == content else [])]
 
 
 def _exported(path: str, directory: str, world: _World) -> Iterable[str]:
     """What may be loaded from a file."""
-    if path == f"ext://{_RESTART}":
-        return [f"{name}_with_restart" for name in _BUILDERS[:2]]
-    if not path or path.startswith("ext:"):
+    if path.startswith(EXTENSION):
+        return manual.extensions_brought().get(path.removeprefix(EXTENSION), ())
+    if not path:
         return []
     return [name for name in names_of(world.reading(absolute(directory, path))).globals if name[:1] != "_"]
 

@@ -14,6 +14,7 @@ from functools import cache
 
 from ipytilt.starlark import universe_docs
 from ipytilt.tiltfile.builtin import Parameter, constants, registered
+from ipytilt.tiltfile.builtins import extensions
 from ipytilt.tiltfile.cursor import Defined
 
 NOT_SUPPORTED = "Not supported:"
@@ -37,6 +38,7 @@ _WORDS = {
     "labels": "a label, or a list of labels",
     "links": "a URL or link(...), or a list of these",
     "list": "a list",
+    "list of dict": "a list of dicts",
     "mode": "TRIGGER_MODE_AUTO or TRIGGER_MODE_MANUAL",
     "name": "a name: a string without / and %",
     "never": "nothing: write it in the dict form",
@@ -58,6 +60,7 @@ _WORDS = {
     "strs": "a string, or a list of strings",
     "TCPSocketAction": "tcp_socket_action(...)",
     "text": "a string or Blob",
+    "text or None": "a string or Blob, or None",
 }
 """What the words of the type vocabulary mean to a reader; any other word names a helper of `v1alpha1`."""
 
@@ -66,7 +69,8 @@ _WORDS = {
 class Entry:
     """One name. `signature` is the name alone for a value; `parameters` are empty for a function that takes anything.
 
-    `origin`: "builtin", "constant", "starlark" or "yours". `topic`: the module of `builtins/` it stands in, or "".
+    `origin`: "builtin", "constant", "extension", "starlark" or "yours". `topic`: the module of `builtins/` it stands
+    in, the name of the extension, or "".
     """
 
     name: str
@@ -90,17 +94,26 @@ class Entry:
 
 @cache
 def entries() -> Mapping[str, Entry]:
-    """Every name of the Tilt API and of the language, sorted within each."""
+    """Every name of the Tilt API, of the extensions that come along, and of the language; sorted within each."""
     found = {
         name: Entry(name, function.signature, function.doc, "builtin", function.parameters, function.topic)
         for name, function in registered().items()
     }
     found |= {name: Entry(name, name, doc, "constant", (), topic) for name, (topic, doc) in constants().items()}
     found = dict(sorted(found.items()))
+    for extension, functions in extensions.brought().items():
+        for name, function in functions.items():
+            found[name] = Entry(name, function.signature, function.doc, "extension", function.parameters, extension)
     for name, text in sorted(universe_docs().items()):
         signature, _, doc = text.partition(" - ")
         found.setdefault(name, Entry(name, signature, doc, "starlark"))
     return found
+
+
+@cache
+def extensions_brought() -> Mapping[str, tuple[str, ...]]:
+    """What can be loaded from the extensions that come along."""
+    return {name: tuple(functions) for name, functions in extensions.brought().items()}
 
 
 @cache

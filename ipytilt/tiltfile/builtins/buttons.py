@@ -6,7 +6,7 @@ A button and the command it runs are registered as the `v1alpha1` objects that e
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from ipytilt.starlark import Builtin, Dict, List, Struct, from_python, type_name
@@ -25,14 +25,7 @@ _SUBCOMMANDS = ("up", "ci")  # a button is of use to these only
 
 def offered(ev: Eval) -> Mapping[str, Any]:
     """What can be loaded from the extension."""
-    functions: dict[str, Callable[..., Any]] = {
-        "cmd_button": cmd_button,
-        "text_input": text_input,
-        "bool_input": bool_input,
-        "choice_input": choice_input,
-        "hidden_input": hidden_input,
-    }
-    bound = {name: _bound(ev, Registered(name, function, raw=False)) for name, function in functions.items()}
+    bound = {name: _bound(ev, function) for name, function in FUNCTIONS.items()}
     return {**bound, "location": Struct({"RESOURCE": _RESOURCE, "NAV": _NAV})}
 
 
@@ -144,3 +137,10 @@ def hidden_input(ev: Eval, name: str, value: Text) -> Any:
 
 def _input(name: str, label: str, kind: str, fields: dict[str, Any]) -> Any:
     return from_python({"name": name, "label": label, kind: fields})
+
+
+FUNCTIONS: Mapping[str, Registered] = {
+    function.__name__: Registered(function.__name__, function, raw=False)
+    for function in (cmd_button, text_input, bool_input, choice_input, hidden_input)
+}
+"""What it offers, by name."""

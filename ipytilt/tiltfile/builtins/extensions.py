@@ -94,11 +94,12 @@ def own(ev: Eval, module: str) -> Mapping[str, Any] | None:
     ev.draft.loaded_extensions.add(_object_name(module))
     if path == "uibutton":
         return buttons.offered(ev)
-    builders: dict[str, Callable[..., None]] = {
-        "docker_build_with_restart": _docker_build_with_restart,
-        "custom_build_with_restart": _custom_build_with_restart,
-    }
-    return {name: _function(ev, name, builder) for name, builder in builders.items()}
+    return {name: _bound(ev, function) for name, function in _RESTARTING.items()}
+
+
+def brought() -> Mapping[str, Mapping[str, Registered]]:
+    """The functions of the extensions we bring ourselves: by extension, by name."""
+    return {"restart_process": _RESTARTING, "uibutton": buttons.FUNCTIONS}
 
 
 def _is_public(repository: Mapping[str, Any]) -> bool:
@@ -198,19 +199,28 @@ def _data_folder(ev: Eval) -> str:
 # ---------------------------------------------------------------------------------------------- restart_process
 
 
-def _function(ev: Eval, name: str, builder: Callable[..., None]) -> Builtin:
-    function = Registered(name, builder, raw=True)
-    return Builtin(name, lambda _thread, args, kwargs: function.call(ev, args, kwargs), doc=function.doc)
+def _bound(ev: Eval, function: Registered) -> Builtin:
+    return Builtin(function.name, lambda _thread, args, kwargs: function.call(ev, args, kwargs), doc=function.doc)
 
 
 def _docker_build_with_restart(ev: Eval, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """`docker_build`, and restart the container's process after each live update."""
+    """`docker_build`, and restart the container's process, `entrypoint`, after each live update.
+
+    It takes what `docker_build` takes, and needs no helper image.
+
+    Not supported: `trigger`; the process restarts after every live update.
+    """
     given = _arguments("docker_build_with_restart", ("ref", "context"), args, kwargs)
     _build(ev, "docker_build", given)
 
 
 def _custom_build_with_restart(ev: Eval, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    """`custom_build`, and restart the container's process after each live update."""
+    """`custom_build`, and restart the container's process, `entrypoint`, after each live update.
+
+    It takes what `custom_build` takes but for `tag` and `skips_local_docker`, and needs no helper image.
+
+    Not supported: `trigger`; the process restarts after every live update.
+    """
     name = "custom_build_with_restart"
     given = _arguments(name, ("ref", "command", "deps"), args, kwargs)
     for word in ("skips_local_docker", "tag"):
@@ -218,6 +228,21 @@ def _custom_build_with_restart(ev: Eval, args: tuple[Any, ...], kwargs: Mapping[
             raise Wrong(f"`{name}` does not support `{word}`")
     _build(ev, "custom_build", given)
 
+
+_RESTARTING = {
+    "docker_build_with_restart": Registered(
+        "docker_build_with_restart",
+        _docker_build_with_restart,
+        raw=True,
+        shown="ref, context, entrypoint, live_update, ...",
+    ),
+    "custom_build_with_restart": Registered(
+        "custom_build_with_restart",
+        _custom_build_with_restart,
+        raw=True,
+        shown="ref, command, deps, entrypoint, live_update, ...",
+    ),
+}
 
 _OWN = ("base_suffix", "restart_file", "trigger", "exit_policy")  # of use to the wrapper of Tilt's extension only
 
