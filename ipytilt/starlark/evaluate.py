@@ -28,7 +28,7 @@ from ipytilt.starlark.values import MISSING, Builtin, Dict, List, equal, freeze
 _COMPREHENSIONS = {"<listcomp>", "<dictcomp>"}  # frames of their own before Python 3.12
 _QUOTED = re.compile(r"'([^']*)'")
 _SLACK = 100  # Python frames that helpers take on top of the deepest Starlark call
-_CALLERS = {calls.call.__code__, calls.invoke.__code__, calls.invoke_named.__code__}
+_CALLERS = {calls.call.__code__, calls.invoke.__code__, calls.invoke_one.__code__, calls.invoke_named.__code__}
 _HOST_CALL = Builtin.__call__.__code__
 
 
@@ -36,7 +36,15 @@ _HELPERS: dict[str, Any] = {
     f".{function.__name__}": function
     for function in (
         *(getattr(operators, name) for name in dir(operators) if isinstance(getattr(operators, name), FunctionType)),
-        *(calls.attribute, calls.set_attribute, calls.invoke, calls.invoke_named, calls.call, calls.apply),
+        *(
+            calls.attribute,
+            calls.set_attribute,
+            calls.invoke,
+            calls.invoke_one,
+            calls.invoke_named,
+            calls.call,
+            calls.apply,
+        ),
         *(check_int, equal, dict_from_pairs, dict_display, List, Dict, type, int),
     )
 } | {".tick": tick}
@@ -275,7 +283,8 @@ def _message(error: Exception, library: FrameType | None, frame: FrameType, offs
         function = calls.METHODS[type(values["receiver"])][values["name"]] if is_method else values["function"]
         known = calls.LIBRARY.get(getattr(function, "__code__", None))
         skipped = known.skipped if known and not is_method else 0
-        message = calls.misfit(function, len(values["args"]) - skipped, list(values.get("kwargs", ())))
+        given = 1 if code is calls.invoke_one.__code__ else len(values["args"])
+        message = calls.misfit(function, given - skipped, list(values.get("kwargs", ())))
         return message, known.name if known else ""
     if isinstance(error, TypeError) and ".module" in frame.f_globals:
         return _direct_call(frame, offset)

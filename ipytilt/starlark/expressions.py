@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -49,6 +50,7 @@ _COMPARE: dict[type[ast.cmpop], str] = {
     ast.NotIn: ".contains",
 }
 _UNARY: dict[type[ast.unaryop], str] = {ast.USub: "-", ast.UAdd: "+", ast.Invert: "~"}
+_ONE_INT = re.compile(r"[^%]*%[sd][^%]*", re.ASCII)  # a template that takes one int
 _PLAIN = (ast.BitOr, ast.BitAnd, ast.BitXor)  # mean the same for ints as in Python, and make none larger
 _BY_LITERAL = (ast.FloorDiv, ast.Mod)  # so do these unless the right side is zero
 _GROWING = (ast.Add, ast.Sub, ast.Mult)
@@ -190,6 +192,8 @@ class Expressions:
         place, slow = self.source.after(node.left), BINARY[type(node.op)]
         if isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str):
             slow = ".interpolate"
+            if _ONE_INT.fullmatch(node.left.value) and self.kind(node.right) <= INT:
+                return located(ast.BinOp(node.left, node.op, self.expr(node.right)), place)
         return self.arithmetic(node, slow, place)
 
     def arithmetic(self, node: ast.BinOp, slow: str, place: Place) -> ast.expr:
@@ -203,7 +207,7 @@ class Expressions:
         if not (by_literal or isinstance(node.op, _GROWING)):
             return call_helper(slow, [left, right], place)
         times = isinstance(node.op, ast.Mult)
-        grows_slowly = by_literal or (is_small(right) or max(kinds) == SMALL if times else SMALL in kinds)
+        grows_slowly = by_literal or (max(kinds) == SMALL if times else SMALL in kinds)
 
         def fast(one: ast.expr, other: ast.expr) -> ast.expr:
             result = located(ast.BinOp(one, node.op, other), place)
@@ -229,7 +233,7 @@ class Expressions:
             if isinstance(side, ast.Name | ast.Constant):
                 first: ast.expr = side
                 again.append(side)
-            elif isinstance(side, ast.Call) and kinds == (OTHER, OTHER) and self.may_keep():
+            elif isinstance(side, ast.Call) and kind == OTHER and self.may_keep(sides, kinds):
                 name = self.temporary()
                 first = located(ast.NamedExpr(variable(name, place, ast.Store()), side), place)
                 again.append(variable(name, place))
@@ -242,9 +246,10 @@ class Expressions:
         test = ast.Compare(tests[0], [ast.Is()] * len(tests), [*tests[1:], variable(".int", place)])
         return located(ast.IfExp(located(test, place), fast(*again), call_helper(slow, again, place)), place)
 
-    def may_keep(self) -> bool:
-        """Whether a temporary variable can hold a part of the expression here."""
-        return not self.comprehensions
+    def may_keep(self, sides: tuple[ast.expr, ast.expr], kinds: tuple[int, int]) -> bool:
+        """Whether a temporary variable can hold an operand here, without changing what is evaluated first."""
+        any_simple = any(isinstance(side, ast.Name | ast.Constant) for side in sides)
+        return not self.comprehensions and (any_simple or kinds == (OTHER, OTHER))
 
     def _expr_compare(self, node: ast.Compare) -> ast.expr:
         operator, place = node.ops[0], self.source.after(node.left)
@@ -364,7 +369,8 @@ class Expressions:
             return self.spreading_call(node, place)
         if isinstance(node.func, ast.Attribute):
             args = [self.expr(node.func.value), constant(node.func.attr, place)]
-            call = call_helper(".invoke_named" if node.keywords else ".invoke", [*args, *self.exprs(node.args)], place)
+            helper = ".invoke_named" if node.keywords else ".invoke_one" if len(node.args) == 1 else ".invoke"
+            call = call_helper(helper, [*args, *self.exprs(node.args)], place)
         elif isinstance(node.func, ast.Name):
             name = self.resolve(node.func.id, self.source.at(node.func))
             called = f"{name}()" if name in self.library else name

@@ -19,7 +19,6 @@ from ipytilt.starlark.values import MISSING, Dict, List, Set, Value, equal, key,
 _BLOCK = 256  # loop turns charged at once
 _MAX_SHIFT = 512
 _NUMBERS = (int, float)
-_LOW, _HIGH = -(1 << 62), 1 << 62  # ints between need no further look
 
 
 def unknown(op: str, left: Any, right: Any) -> Any:
@@ -40,8 +39,7 @@ def add(left: Any, right: Any) -> Any:
             text = left + right
             return text if text.isascii() and len(text) < MAX_TEXT else whole(text)
         if kind is int:
-            total = left + right
-            return total if _LOW < total < _HIGH else check_int(total)
+            return check_int(left + right)
         if kind is List or kind is tuple:
             check_items(len(left) + len(right))
             return List(left + right) if kind is List else left + right
@@ -268,7 +266,9 @@ def index(container: Any, place: Any) -> Any:
         except IndexError:
             pass  # explained below
     if kind is Dict:
-        value = container.get(place if type(place) is str else key(place), MISSING)
+        if type(place) is str and place in container:
+            return container[place]
+        value = container.get(key(place), MISSING)
         if value is MISSING:
             raise EvalError(f"key {to_repr(place)} not in dict")
         return value
@@ -315,13 +315,16 @@ def set_index(value: Any, container: Any, place: Any) -> None:
     """`container[place] = value`."""
     kind = type(container)
     if kind is Dict:
-        container.store(place, value)
+        if type(place) is str and not container.iterating:
+            container[place] = value
+        else:
+            container.store(place, value)
         if len(container) > MAX_ITEMS:
             check_items(len(container))
     elif kind is List:
         if type(place) is not int or not -len(container) <= place < len(container):
             checked_index(container, place, len(container))
-        if container.frozen or container.iterating:
+        if container.iterating:
             container.writable("assign to element of")
         container[place] = value
     elif isinstance(container, Value) and hasattr(container, "__setitem__"):
@@ -392,6 +395,8 @@ def _blocks(value: Any) -> Iterator[Any]:
     """The items in blocks, so that the loop itself runs at the speed of Python's iterators."""
     items = elements(value)
     guard = value.table if type(value) is Set else value if type(value) in (List, Dict) else None
+    if guard is not None and guard.frozen:
+        guard = None  # nothing changes it, and other threads may iterate it
     if guard is not None:
         guard.iterating += 1
     try:

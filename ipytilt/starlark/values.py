@@ -25,7 +25,7 @@ MISSING: Any = type(
 
 
 class List(list[Any]):
-    """A Starlark list."""
+    """A Starlark list. It may be changed while `iterating` is 0, which it never is again once frozen."""
 
     frozen: bool = False
     iterating: int = 0
@@ -91,7 +91,7 @@ class Dict(dict[Any, Any]):
 
     def store(self, name: Any, value: Any) -> None:
         """Set one entry, by the rules of the language."""
-        if self.frozen or self.iterating:
+        if self.iterating:
             self.writable("insert into")
         if type(name) is not str:
             name = key(name)
@@ -314,6 +314,7 @@ def freeze(value: Any) -> None:
             if item.frozen:
                 continue
             item.frozen = True
+            item.iterating += 1
             pending.extend(item if kind is List else item.values())
         if kind is Dict:
             pending.extend(item.names() if any(type(name) is not str for name in item) else ())
