@@ -109,6 +109,7 @@ def test_arguments_reach_the_tiltfile_and_stay(tmp_path: Path) -> None:
         session.tiltfile(text + "\n")
         assert list(session) == ["one"]
         session.tiltfile(text, args=["--x=two"])
+        session.tiltfile(text + "\n\n")
         assert list(session) == ["two"]
 
 
@@ -212,8 +213,9 @@ def test_events_end_with_the_session(tmp_path: Path) -> None:
     session = Session(tmp_path, engine="sandbox")
     session.tiltfile("local_resource('one', 'true')")
     events = session.events()
+    session.wait(timeout=PATIENCE)
     session.stop()
-    assert all(not isinstance(event, ev.CommandHandled) for event in events)
+    assert all(not isinstance(event, ev.CommandHandled) for event in events)  # our own marks are nobody's business
 
 
 # ---------------------------------------------------------------------------------------------- in an event loop

@@ -150,6 +150,15 @@ def test_waiting_too_long_names_each_resource_that_is_late_and_why(session: Sess
     assert "trigger manual" in refused.value.hint
 
 
+@pytest.mark.parametrize("subcommand, watches", [("up", True), ("ci", False)])
+def test_nothing_is_watched_where_nobody_edits(subcommand: str, *, watches: bool, tmp_path: Path) -> None:
+    session = Session(Config("sandbox", str(tmp_path), subcommand=subcommand))
+    cell(session, "local_resource('one', 'true', deps=['src'])")
+    session.wait(timeout=60)
+    assert any(thread.name.startswith("ipytilt-watcher") for thread in threading.enumerate()) == watches
+    session.stop()
+
+
 def test_ci_says_that_all_is_up_or_why_not(session: Session) -> None:
     with pytest.raises(UsageError, match="no Tiltfile to judge"):
         said(session, "ci")

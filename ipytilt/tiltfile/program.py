@@ -142,15 +142,13 @@ class Word:
         given = [_to_starlark(value) for value in args]
         named = {name: _to_starlark(value) for name, value in kwargs.items()}
         assert ev.thread is not None  # noqa: S101 - an evaluation that is going on has one
-        before, ev.place = ev.place, Origin(*position)
+        ev.place = Origin(*position)
         try:
             ev.thread.spend(1)
             return _to_python(ev.thread.run(lambda: function(*given, **named)))
         except EvalError as error:
             error.stack = (Frame(frame.f_code.co_name, position), *error.stack)
             raise
-        finally:
-            ev.place = before
 
     def __repr__(self) -> str:
         return f"<Tiltfile function {self.__name__}>"

@@ -107,7 +107,7 @@ def test_wrong_arguments_are_refused_in_the_same_words_with_the_line_in_python()
 
 def test_a_step_nobody_uses_is_found_by_its_column() -> None:
     def dev() -> None:
-        ipytilt.docker_build("web", ".", live_update=[ipytilt.sync("a", "/a")]) or ipytilt.sync("b", "/b")
+        ipytilt.sync("b", "/b") and ipytilt.docker_build("web", ".", live_update=[ipytilt.sync("a", "/a")])
 
     with pytest.raises(TiltfileError, match=r"steps that were created but not used"):
         loaded(dev, Dockerfile="FROM scratch")
