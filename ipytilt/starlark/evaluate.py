@@ -23,6 +23,7 @@ from ipytilt.starlark.control import CURRENT, check_int, restart, tick
 from ipytilt.starlark.errors import Cancelled, EvalError, Frame, Position
 from ipytilt.starlark.library import FUNCTIONS, UNIVERSE
 from ipytilt.starlark.recursion import deep_recursion
+from ipytilt.starlark.text import interpolate_one
 from ipytilt.starlark.values import MISSING, Builtin, Dict, List, equal, freeze
 
 _COMPREHENSIONS = {"<listcomp>", "<dictcomp>"}  # frames of their own before Python 3.12
@@ -45,7 +46,7 @@ _HELPERS: dict[str, Any] = {
             calls.call,
             calls.apply,
         ),
-        *(check_int, equal, dict_from_pairs, dict_display, List, Dict, type, int),
+        *(check_int, interpolate_one, equal, dict_from_pairs, dict_display, List, Dict, type, int),
     )
 } | {".tick": tick}
 

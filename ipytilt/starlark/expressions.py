@@ -50,6 +50,7 @@ _COMPARE: dict[type[ast.cmpop], str] = {
     ast.NotIn: ".contains",
 }
 _UNARY: dict[type[ast.unaryop], str] = {ast.USub: "-", ast.UAdd: "+", ast.Invert: "~"}
+_ONE_TEXT = re.compile(r"[^%]*%s[^%]*")
 _ONE_INT = re.compile(r"[^%]*%[sd][^%]*", re.ASCII)  # a template that takes one int
 _PLAIN = (ast.BitOr, ast.BitAnd, ast.BitXor)  # mean the same for ints as in Python, and make none larger
 _BY_LITERAL = (ast.FloorDiv, ast.Mod)  # so do these unless the right side is zero
@@ -191,7 +192,7 @@ class Expressions:
     def _expr_binop(self, node: ast.BinOp) -> ast.expr:
         place, slow = self.source.after(node.left), BINARY[type(node.op)]
         if isinstance(node.op, ast.Mod) and isinstance(node.left, ast.Constant) and isinstance(node.left.value, str):
-            slow = ".interpolate"
+            slow = ".interpolate_one" if _ONE_TEXT.fullmatch(node.left.value) else ".interpolate"
             if _ONE_INT.fullmatch(node.left.value) and self.kind(node.right) <= INT:
                 return located(ast.BinOp(node.left, node.op, self.expr(node.right)), place)
         return self.arithmetic(node, slow, place)

@@ -326,6 +326,8 @@ def _compare(one: Any, other: Any) -> int:
 @universal
 def str_(x: Any, /) -> str:
     """The value as text; a string as it is."""
+    if type(x) is int:
+        return str(x)
     return x.decode("utf-8", "replace") if type(x) is bytes else to_str(x)
 
 

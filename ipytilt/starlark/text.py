@@ -253,6 +253,14 @@ def interpolate(template: str, operand: Any) -> str:
     return joined([*parts, rest])
 
 
+def interpolate_one(template: str, operand: Any) -> str:
+    """`template % operand` for a template whose only conversion is one `%s`."""
+    if type(operand) is not str:
+        return interpolate(template, operand)
+    text = template % operand
+    return text if text.isascii() and len(text) < MAX_TEXT else whole(text)
+
+
 def _named(mapping: Any, name: str, *, closed: bool) -> Any:
     if not closed:
         raise EvalError("incomplete format key")
