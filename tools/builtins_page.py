@@ -71,7 +71,7 @@ def _anchor(title: str) -> str:
 def _described(entry: Entry) -> Iterator[str]:
     yield f"### `{entry.name}`" + (f", of `ext://{entry.topic}`" if entry.origin == "extension" else "") + "\n"
     if entry.origin != "constant":
-        yield f"```python\n{wrapped(entry.signature)}\n```\n"
+        yield f"```starlark\n{wrapped(entry.signature)}\n```\n"
     yield entry.doc + "\n"
     if entry.parameters:
         yield "| parameter | takes |\n|---|---|"
