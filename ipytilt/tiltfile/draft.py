@@ -27,6 +27,7 @@ from ipytilt.core.spec import (
     TriggerMode,
     Warned,
 )
+from ipytilt.starlark.text import quote
 from ipytilt.tiltfile.kube_draft import KubeDraft
 
 
@@ -69,10 +70,10 @@ class Step:
             case "sync":
                 return f"sync step: '{self.local}'->'{self.container}'"
             case "run":
-                tail = f" (trigger: {'; '.join(self.triggers)})" if self.triggers else ""
-                return f"run step: {_shown(self.argv)!r}{tail}"
+                tail = f" (triggers: {'; '.join(self.triggers)})" if self.triggers else ""
+                return f"run step: {quote(_shown(self.argv))}{tail}"
             case "fall_back_on":
-                return f"fall_back_on step: '{', '.join(stop.path for stop in self.paths)}'"
+                return f"fall_back_on step: [{' '.join(stop.path for stop in self.paths)}]'"
             case kind:
                 return f"{kind} step"
 
