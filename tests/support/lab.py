@@ -16,11 +16,19 @@ from tests.support.jupyter import ROOT, JupyterServer
 
 ARTIFACTS = ROOT / "test-artifacts"
 _READY = """async () => {
+    const appears = async find => {
+        while (!find()) await new Promise(later => setTimeout(later, 20));
+        return find();
+    };
     const ready = async () => {
-        const panel = window.jupyterapp.shell.currentWidget;
+        const panel = await appears(() => {
+            const widget = window.jupyterapp?.shell.currentWidget;
+            return widget?.sessionContext && widget;
+        });
         await panel.context.ready;
         await panel.sessionContext.ready;
-        await panel.sessionContext.session.kernel.info;
+        const kernel = await appears(() => panel.sessionContext.session?.kernel);
+        await kernel.info;
     };
     const late = new Promise((_, fail) => setTimeout(() => fail(new Error("no kernel after 60 s")), 60000));
     await Promise.race([ready(), late]);
