@@ -197,17 +197,23 @@ class Placed(NamedTuple):
 def placed(copies: Iterable[Copy], *, engine: str) -> Placed:
     """Look at each local path; of several copies to one container path the last one counts.
 
-    What is below a link, or below what was a directory once, goes and comes with that: such a path leads elsewhere.
+    What is below a link, or below what was a directory once, goes with that: it is the link that is brought instead,
+    and whatever was there before is removed. It may be a directory again in a moment, but then all in it is new.
 
     Raises Rejected if something cannot be looked at, or if the container's root would have to be removed.
     """
     removals: dict[str, None] = {}
     directories: list[Copy] = []
     files: list[Copy] = []
+    wanted = {_clean(copy.container): copy for copy in copies}
     passable: dict[str, bool] = {}
-    for target, copy in sorted({_clean(copy.container): copy for copy in copies}.items()):
-        if not _is_in_place(copy, passable):
-            continue
+    for target, copy in list(wanted.items()):
+        if blocker := _in_the_way(copy, passable):
+            place = target[: len(target) - len(copy.local) + len(blocker)]
+            del wanted[target]
+            wanted.setdefault(place, Copy(blocker, place, copy.root))
+            removals[place] = None
+    for target, copy in sorted(wanted.items()):
         try:
             with readable(engine):
                 mode = os.lstat(copy.local).st_mode
@@ -262,8 +268,9 @@ def readable(engine: str) -> Iterator[None]:
         raise Rejected(message, engine=engine, hint=hint) from problem
 
 
-def _is_in_place(copy: Copy, passable: dict[str, bool]) -> bool:
-    """Whether all between the copy's root and the copy are directories, or nothing at all."""
+def _in_the_way(copy: Copy, passable: dict[str, bool]) -> str:
+    """What is no directory between the copy's root and the copy, the topmost of it; "" for nothing."""
+    found = ""
     directory = posixpath.dirname(copy.local)
     while copy.root and len(directory) > len(copy.root):
         if directory not in passable:
@@ -272,9 +279,9 @@ def _is_in_place(copy: Copy, passable: dict[str, bool]) -> bool:
             except OSError:
                 passable[directory] = True
         if not passable[directory]:
-            return False
+            found = directory
         directory = posixpath.dirname(directory)
-    return True
+    return found
 
 
 def _above(path: str) -> Iterator[str]:
