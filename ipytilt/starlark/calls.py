@@ -223,9 +223,11 @@ def mistyped(code: CodeType, values: dict[str, Any]) -> str | None:
     """Which argument of a library function has the wrong type, judged by parameter names; None if all fit."""
     name, skipped, _ = LIBRARY[code]
     for place, parameter in enumerate(code.co_varnames[skipped : code.co_argcount], 1):
-        wanted = _WANTED.get(parameter)
-        if wanted and type(values[parameter]) is not wanted[0]:
-            return f"{name}: for parameter {place}: got {type_name(values[parameter])}, want {wanted[1]}"
+        wanted, value = _WANTED.get(parameter), values[parameter]
+        if wanted and type(value) is not wanted[0]:
+            return f"{name}: for parameter {place}: got {type_name(value)}, want {wanted[1]}"
+        if type(value) is int and not -(1 << 63) <= value < 1 << 63:
+            return f"{name}: for parameter {place}: {value} out of range (want value in signed 64-bit range)"
     return None
 
 
