@@ -129,6 +129,6 @@ def _starlark(text: str) -> Callable[[], Any]:
 
 
 def _tiltfile() -> None:
-    source = Source(key="Tiltfile", name="Tiltfile", base="/root", path="/root/Tiltfile")
-    loaded = load([source], (), DictHost({"/root/Tiltfile": TILTFILE}))
+    source = Source(key="Tiltfile", name="Tiltfile", base="/project", path="/project/Tiltfile")
+    loaded = load([source], (), DictHost({"/project/Tiltfile": TILTFILE}))
     assert len(loaded.spec.resources) == RESOURCES
