@@ -7,7 +7,7 @@ look like none by the time somebody looks; whoever read the files meanwhile has 
 from __future__ import annotations
 
 from ipytilt.core.spec import Resource
-from ipytilt.core.state import CONFIG_WATCH, State, watches_of
+from ipytilt.core.state import CONFIG_WATCH, State, watchers
 
 GRACE = 5.0
 """Seconds after a run during which what it read is not known for sure."""
@@ -21,7 +21,7 @@ def may_be_dropped(state: State, watch: str, now: float) -> bool:
     if watch == CONFIG_WATCH:
         load = state.load
         return load.running is None and not load.stale and load.error is None and now - load.at > GRACE
-    return all(_is_at_rest(state, r, now) for r in state.spec.resources if watch in watches_of(r))
+    return all(_is_at_rest(state, resource, now) for resource in watchers(state.spec, watch))
 
 
 def _is_at_rest(state: State, resource: Resource, now: float) -> bool:
