@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeAlias
 
 from ipytilt.core.spec import PortForward
 from ipytilt.starlark import Dict, List, to_repr, type_name
+from ipytilt.tiltfile import go_regex
 from ipytilt.tiltfile.builtin import Kind
 from ipytilt.tiltfile.draft import Wrong
 from ipytilt.tiltfile.evaluation import Eval
@@ -17,19 +18,15 @@ from ipytilt.tiltfile.vocabulary import go_type, is_sequence, one_or_many
 # ---------------------------------------------------------------------------------------------- regular expressions
 
 
-_ELSEWHERE = re.compile(r"\(\?<?[=!]|(?<!\\)(?:\\\\)*\\[1-9]")  # looking around and back: Tilt's expressions cannot
-
-
 def _regex(what: str) -> Kind:
     def convert(_ev: Eval, value: Any) -> re.Pattern[str] | None:
         if not isinstance(value, str):
             raise Wrong(f"got {type_name(value)}, want string")
-        if found := _ELSEWHERE.search(value):
-            raise Wrong(f"error parsing {what} regexp: invalid or unsupported Perl syntax: `{found[0]}`")
         try:
-            return re.compile(value, re.IGNORECASE) if value else None
+            return go_regex.compiled(value, re.IGNORECASE) if value else None
         except re.error as error:
-            raise Wrong(f"error parsing {what} regexp: {error}: `{value}`") from None
+            text = str(error) if "`" in str(error) else f"{error}: `{value}`"
+            raise Wrong(f"error parsing {what} regexp: {text}") from None
 
     return Kind("regex", convert)
 
