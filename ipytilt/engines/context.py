@@ -248,6 +248,11 @@ def sync_archive(copies: Sequence[Copy], *, engine: str) -> tuple[Archive, Place
     return archive, sorted_out
 
 
+def may_pass(problem: OSError) -> bool:
+    """Whether a local file that cannot be read may be readable a moment later, with nobody mending it."""
+    return problem.errno not in _TO_MEND
+
+
 @contextmanager
 def readable(engine: str) -> Iterator[None]:
     """Turn an OSError about a local file into `Rejected` if somebody has to mend it, else into `Unavailable`.
@@ -262,7 +267,7 @@ def readable(engine: str) -> Iterator[None]:
         raise FileNotFoundError(problem.errno, problem.strerror, problem.filename) from problem
     except OSError as problem:
         message = f"cannot read {problem.filename}: {problem.strerror}"
-        if problem.errno not in _TO_MEND:
+        if may_pass(problem):
             raise Unavailable(message, engine=engine) from problem
         hint = "make it readable, or leave it out with an ignore rule"
         raise Rejected(message, engine=engine, hint=hint) from problem

@@ -39,14 +39,14 @@ from ipytilt.core.steps import (
     Order,
 )
 from ipytilt.engines.base import ContainersSeen, EngineSeen, Log, Post, Stop, Work
-from ipytilt.engines.context import placed
+from ipytilt.engines.context import may_pass, placed
 from ipytilt.engines.sandbox_container import SandboxContainer
 from ipytilt.engines.sandbox_files import Root, remove_tree
 from ipytilt.engines.sandbox_image import ImageBuilder, Recipe, TreeImage
 from ipytilt.engines.sandbox_run import Isolation, StartFailed, View, choose, finish
 from ipytilt.engines.sandbox_service import build_section, dockerignore, mounts_of, notes, plan_service
 from ipytilt.engines.sandbox_store import Store, default_folder
-from ipytilt.errors import Broke, Rejected
+from ipytilt.errors import Broke, Rejected, Unavailable
 
 ENGINE = "sandbox"
 _STOP_SECONDS = 1.0
@@ -270,7 +270,7 @@ class SandboxEngine:
                     root.remove(path)
             for copy in files:
                 work.check()
-                with _written(f"cannot copy {copy.local} to {copy.container} in {where.name}", doing):
+                with _written(f"cannot copy {copy.local} to {copy.container} in {where.name}", doing, copy.local):
                     root.put(copy.local, copy.container)
 
         if not container.use_files(bring):
@@ -421,13 +421,18 @@ def _build_args(args: tuple[str, ...]) -> Mapping[str, str]:
 
 
 @contextmanager
-def _written(problem: str, doing: str) -> Iterator[None]:
-    """Translate what can go wrong with files of a container; either side may be the one that refuses."""
+def _written(problem: str, doing: str, local: str = "") -> Iterator[None]:
+    """Translate what can go wrong with files of a container; either side may be the one that refuses.
+
+    That `local` cannot be read may pass by itself (see `context.may_pass`).
+    """
     try:
         yield
     except OSError as error:
         hint = "files are read and written as the user of the notebook"
         text = f"{problem}: {error.filename}: {error.strerror}"
+        if error.filename == local and may_pass(error):
+            raise Unavailable(text, engine=ENGINE, doing=doing) from error
         raise Rejected(text, engine=ENGINE, doing=doing, hint=hint) from error
 
 

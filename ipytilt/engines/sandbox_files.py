@@ -18,11 +18,12 @@ import stat
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
-from typing import Any
+from typing import IO, Any
 
 from ipytilt.core.paths import Matcher
 from ipytilt.engines.context import walk
 
+_CHUNK = 1 << 18
 _DIRECTORY = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FICLONE = 0x40049409
 _MAX_LINKS = 40
@@ -303,12 +304,21 @@ def _put_file(local: str, directory: int, name: str, *, mode: int | None) -> Non
 
         def make(temporary: str) -> None:
             with os.fdopen(_create(temporary, directory), "wb") as writing:
-                shutil.copyfileobj(reading, writing)
+                writing.writelines(_chunks(reading, local))
                 writing.flush()
                 os.fchmod(writing.fileno(), stat.S_IMODE(status.st_mode) if mode is None else mode)
                 os.utime(writing.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
 
         _replace(directory, name, make=make)
+
+
+def _chunks(reading: IO[bytes], local: str) -> Iterator[bytes]:
+    """The content of an open file. Raises OSError naming it by `local`."""
+    try:
+        yield from iter(lambda: reading.read(_CHUNK), b"")
+    except OSError as error:
+        error.filename = local
+        raise
 
 
 def _create(name: str, directory: int) -> int:

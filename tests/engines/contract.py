@@ -36,7 +36,7 @@ from ipytilt.core.steps import (
     Order,
 )
 from ipytilt.engines.base import ContainerEngine, ContainersSeen, EngineSeen, Fact, Stop, Work
-from ipytilt.errors import Broke, Cancelled, Rejected, TiltError
+from ipytilt.errors import Broke, Cancelled, Rejected, TiltError, Unavailable
 from tests.support.waiting import eventually
 
 FOREVER = ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 0.1; done"]
@@ -458,8 +458,10 @@ def check_of_two_copies_to_one_path_the_last_counts(at: Workspace) -> None:
 
 def check_what_cannot_be_read_is_named(at: Workspace) -> None:
     where = at.running()
-    error = fails(Rejected, lambda: at.sync(where, (Path("/proc/self/mem"), "/app/mem")))
-    assert "/proc/self/mem" in error.message
+    passing = fails(Unavailable, lambda: at.sync(where, (Path("/proc/self/mem"), "/app/mem")))
+    assert "/proc/self/mem" in passing.message
+    lasting = fails(Rejected, lambda: at.sync(where, (at.directory / ("x" * 300), "/app/x")))
+    assert "too long" in lasting.message
     at.sync(where, (at.file("src/fine", "fine"), "/app/fine"))
     assert at.shown(where, "cat /app/fine") == "fine"
 
