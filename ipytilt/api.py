@@ -116,7 +116,9 @@ class Session:
         return repr(self._runtime)
 
     def __str__(self) -> str:
-        document = wire.document(session_view(self._session.state, self._session.engine_line))
+        document = wire.document(
+            session_view(self._session.state, self._session.engine_line, scrub=self._session.logs.scrub)
+        )
         return self._session.logs.scrub(text.table(document, now=self._session.clock()))
 
     def __enter__(self) -> Self:

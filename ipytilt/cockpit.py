@@ -54,7 +54,7 @@ class Cockpit:
         return left
 
     def _view(self, state: State) -> wire.SessionView:
-        return session_view(state, self.session.engine_line)
+        return session_view(state, self.session.engine_line, scrub=self.session.logs.scrub)
 
     def _explain(self, path: str) -> str:
         text = answers.explain_text(self.session.explain(path), base=self.session.config.directory)
@@ -72,6 +72,8 @@ class Cockpit:
                     session.enable((name,), on=True)
                 case wire.Disable(resource=name):
                     session.enable((name,), on=False)
+                case wire.Press(button=name, values=values, confirmed=confirmed):
+                    session.press(name, values, confirmed=confirmed)
         except TiltError as error:
-            problem = error.render()
+            problem = session.logs.scrub(error.render())  # it may name the choices of an input
         session.post(CommandHandled(command.id, problem, session.clock()))

@@ -168,7 +168,7 @@ def _down(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG00
 
 @verb("status", "Show all resources.")
 def _status(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
-    document = wire.document(session_view(session.state, session.engine_line))
+    document = wire.document(session_view(session.state, session.engine_line, scrub=session.logs.scrub))
     return Answer(tables.table(document, now=session.clock()))
 
 

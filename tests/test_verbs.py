@@ -271,7 +271,7 @@ def test_secrets_are_shown_nowhere(session: Session) -> None:
         caught.value.render(),
         failed.value.render(),
         *(said(session, line) for line in ("status", "logs", "logs leaks", "why leaks", "explain x")),
-        json.dumps(wire.document(session_view(session.state, session.engine_line))),
+        json.dumps(wire.document(session_view(session.state, session.engine_line, scrub=session.logs.scrub))),
     ]
     for text in shown:
         assert "hunter2" not in text

@@ -11,7 +11,7 @@ from ipytilt.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class ButtonInput:
-    """A value a button asks for; its command finds it in the environment, as `name`.
+    """A value a button asks for, by its `label`; its command finds it in the environment, as `name`.
 
     `default` counts when nothing is given (a bool's is "true" or "false"); `choices` are all a choice may be, `true`
     and `false` what stands for the two values of a bool. `kind` is text, bool, hidden or choice.
@@ -23,11 +23,16 @@ class ButtonInput:
     choices: tuple[str, ...] = ()
     true: str = "true"
     false: str = "false"
+    label: str = ""
+    placeholder: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Button:
-    """A button and the command it runs on this machine, in the log of `resource` ("": of the Tiltfile)."""
+    """A button and the command it runs on this machine, in the log of `resource` ("": of the Tiltfile).
+
+    It stands beside the resource `beside`, or above all of them if there is none of that name.
+    """
 
     name: str
     text: str
@@ -36,6 +41,15 @@ class Button:
     inputs: tuple[ButtonInput, ...] = ()
     disabled: bool = False
     confirm: bool = False
+    beside: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """The newest run of a button: it goes on, or it ended, with what was wrong ("": nothing)."""
+
+    running: bool = False
+    problem: str = ""
 
 
 def environment(button: Button, values: Mapping[str, str]) -> dict[str, str]:

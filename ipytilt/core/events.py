@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from ipytilt.core.buttons import Press
 from ipytilt.core.spec import Spec
 from ipytilt.core.steps import Applied, Built, Container
 
@@ -238,6 +239,15 @@ class EngineChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ButtonChanged:
+    """The command of a button started, or the newest run of it ended."""
+
+    button: str
+    press: Press
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class CommandHandled:
     """A view's command was dealt with; `problem` is "" or what was wrong with it."""
 
@@ -264,5 +274,6 @@ Event: TypeAlias = (
     | ServerChanged
     | Probed
     | EngineChanged
+    | ButtonChanged
     | CommandHandled
 )

@@ -78,6 +78,8 @@ def reduce(state: State, event: ev.Event) -> State:  # noqa: C901, PLR0912 - one
             return _probed(state, event)
         case ev.EngineChanged():
             return _engine_changed(state, event)
+        case ev.ButtonChanged():
+            return _button_changed(state, event)
         case ev.CommandHandled():
             return replace(state, handled=(*state.handled, (event.id, event.problem))[-HANDLED:])
         case _:
@@ -101,6 +103,12 @@ def _files_changed(state: State, event: ev.FilesChanged) -> State:
         track = state.tracks[resource.name]
         state = with_track(state, replace(track, pending_since=track.pending_since or event.at))
     return state
+
+
+def _button_changed(state: State, event: ev.ButtonChanged) -> State:
+    presses = {**state.presses, event.button: event.press}
+    known = {button.name for button in state.spec.buttons}
+    return replace(state, presses={name: press for name, press in presses.items() if name in known})
 
 
 def _watch_troubled(state: State, event: ev.WatchTroubled) -> State:

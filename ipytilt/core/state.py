@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
+from ipytilt.core.buttons import Press
 from ipytilt.core.events import ErrorInfo, Source
 from ipytilt.core.spec import NOWHERE, Origin, Resource, Spec
 from ipytilt.core.steps import Built, Container, Step
@@ -252,6 +253,7 @@ class State:
     watch_problems: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     holds: Mapping[str, Hold] = field(default_factory=lambda: EMPTY)
     wanting: frozenset[str] = frozenset()
+    presses: Mapping[str, Press] = field(default_factory=lambda: EMPTY)
     handled: tuple[tuple[str, str], ...] = ()
     revision: int = 0
     down: bool = False

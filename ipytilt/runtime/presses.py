@@ -1,16 +1,17 @@
 """Runs the commands of buttons, one run of each button at a time.
 
 `press` may be called from any thread. Each run has a thread `ipytilt-button-<name>`, which first waits for the end of
-the run before it. The session owns one of these and stops it.
+the run before it. The session owns one of these, is told what starts and ends, and stops it.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from ipytilt.core.buttons import Button
+from ipytilt.core.buttons import Button, Press
 from ipytilt.core.state import TILTFILE
 from ipytilt.engines.base import Work
 from ipytilt.engines.local import environment
@@ -26,10 +27,14 @@ class _Run:
 
 
 class Presses:
-    """The runs of all buttons; their output goes to `logs`."""
+    """The runs of all buttons; their output goes to `logs`.
 
-    def __init__(self, logs: Logs) -> None:
+    `changed` is told the name of a button and its newest run when that starts and ends, in this order; it only posts.
+    """
+
+    def __init__(self, logs: Logs, changed: Callable[[str, Press], None]) -> None:
         self._logs = logs
+        self._changed = changed
         self._lock = threading.Lock()
         self._last: dict[str, _Run] = {}
 
@@ -40,10 +45,11 @@ class Presses:
         with self._lock:
             before = self._last.get(button.name)
             self._last[button.name] = this
+            self._changed(button.name, Press(running=True))
         if before is not None:
             before.work.cancel()
         threading.Thread(
-            target=_run, args=(button, extra, before, this), name=f"ipytilt-button-{button.name}", daemon=True
+            target=self._run, args=(button, extra, before, this), name=f"ipytilt-button-{button.name}", daemon=True
         ).start()
 
     def running(self, name: str) -> bool:
@@ -61,12 +67,23 @@ class Presses:
         left = [name for name, one in runs.items() if not one.over.wait(max(0.0, deadline - time.monotonic()))]
         return [f"button {name}" for name in left]
 
+    def _run(self, button: Button, extra: dict[str, str], before: _Run | None, this: _Run) -> None:
+        problem = ""
+        try:
+            if before is not None:
+                before.over.wait()
+            problem = _problem(button, extra, this.work)
+        finally:
+            with self._lock:
+                this.over.set()
+                if self._last[button.name] is this:
+                    self._changed(button.name, Press(problem=self._logs.scrub(problem)))
 
-def _run(button: Button, extra: dict[str, str], before: _Run | None, this: _Run) -> None:
-    work, shown = this.work, describe(button.command.argv)
+
+def _problem(button: Button, extra: dict[str, str], work: Work) -> str:
+    """Run the command; what was wrong with it, "" also when it was stopped."""
+    shown = describe(button.command.argv)
     try:
-        if before is not None:
-            before.over.wait()
         work.check()
         work.log(f"Running cmd: {shown}")
         done = run(
@@ -76,11 +93,13 @@ def _run(button: Button, extra: dict[str, str], before: _Run | None, this: _Run)
             on_line=lambda _stream, line: work.log(line),
             cancel=work,
         )
-        if done.exit_code:
-            work.log(f'Command "{shown}" failed: exit status {done.exit_code}', "error")
     except Cancelled:
         work.log(f"Stopped: {shown}")
+        return ""
     except StartFailed as error:
-        work.log(error.render(), "error")
-    finally:
-        this.over.set()
+        problem = error.render()
+    else:
+        problem = f'Command "{shown}" failed: exit status {done.exit_code}' if done.exit_code else ""
+    if problem:
+        work.log(problem, "error")
+    return problem

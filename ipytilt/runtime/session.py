@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from ipytilt.core import ci, status
 from ipytilt.core import events as ev
 from ipytilt.core import explain as answers
-from ipytilt.core.buttons import environment
+from ipytilt.core.buttons import Press, environment
 from ipytilt.core.plan import LoadTiltfile
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import TILTFILE, State
@@ -82,7 +82,7 @@ class Session:
         )
         self._standing = Standing(self.engines, self._set_watches, post=self.post, logs=self.logs, clock=self.clock)
         self._controller = Controller(self.store, self._workers, self._standing, clock=self.clock)
-        self._presses = Presses(self.logs)
+        self._presses = Presses(self.logs, self._button_changed)
         self._watcher: Watcher | None = None
 
     def __repr__(self) -> str:
@@ -376,6 +376,9 @@ class Session:
         )
         self.logs.redact({secret.value: secret.label for secret in loaded.spec.secrets})
         return loaded.spec, loaded.reads
+
+    def _button_changed(self, button: str, press: Press) -> None:
+        self.post(ev.ButtonChanged(button, press, self.clock()))
 
     def _settle(self) -> None:
         if self._watcher is not None:

@@ -19,6 +19,7 @@ def buttons(draft: Draft) -> Iterator[Button]:
         command = _started_by(draft, name) if kind == "uibuttons" else None
         if command and command.get("args"):
             resource = (command.get("annotations") or {}).get("tilt.dev/resource", "")
+            location = button["location"]
             extra = tuple(sorted(command.get("env") or ()))
             yield Button(
                 name=name,
@@ -28,6 +29,7 @@ def buttons(draft: Draft) -> Iterator[Button]:
                 inputs=tuple(map(_input, button.get("inputs") or ())),
                 disabled=bool(button.get("disabled")),
                 confirm=bool(button.get("requires_confirmation")),
+                beside=location["component_id"] if location["component_type"] == "Resource" else "",
             )
 
 
@@ -40,18 +42,19 @@ def _started_by(draft: Draft, button: str) -> Mapping[str, Any] | None:
 
 
 def _input(given: Mapping[str, Any]) -> ButtonInput:
-    name = str(given.get("name", ""))
+    name, label = str(given.get("name", "")), str(given.get("label") or "")
     kind = next(kind for kind in _KINDS if kind in given)
     about = given[kind]
     match kind:
         case "text":
-            return ButtonInput(name, kind, about.get("default_value", ""))
+            placeholder = about.get("placeholder", "")
+            return ButtonInput(name, kind, about.get("default_value", ""), label=label, placeholder=placeholder)
         case "hidden":
             return ButtonInput(name, kind, about.get("value", ""))
         case "choice":
             choices = tuple(about["choices"])
-            return ButtonInput(name, kind, choices[0], choices)
+            return ButtonInput(name, kind, choices[0], choices, label=label)
         case _:
             default = "true" if about.get("default_value") else "false"
             on, off = about.get("true_string", "true"), about.get("false_string", "false")
-            return ButtonInput(name, kind, default, true=on, false=off)
+            return ButtonInput(name, kind, default, true=on, false=off, label=label)

@@ -5,7 +5,11 @@ Pure; called on the thread of whichever view is about to send.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Literal, cast
+
 from ipytilt.core import live, status
+from ipytilt.core.buttons import Button, Press
 from ipytilt.core.plan import pending_files
 from ipytilt.core.spec import Resource, TriggerMode
 from ipytilt.core.state import Record, State
@@ -14,13 +18,15 @@ from ipytilt.views import wire
 _SHOWN_FILES = 20
 
 
-def session_view(state: State, engine: str = "") -> wire.SessionView:
-    """Everything a view shows of this state; `engine` is the engine's own line."""
+def session_view(state: State, engine: str, *, scrub: Callable[[str], str]) -> wire.SessionView:
+    """Everything a view shows of this state; `engine` is the engine's own line, `scrub` takes secrets out of a text."""
+    places = _places(state, scrub)
     problems = [p for p in state.engines.values() if p]
     return wire.SessionView(
         engine=wire.EngineView(engine, ok=not problems, problem="; ".join(problems)),
         tiltfile=_tiltfile(state),
-        rows=tuple(_row(state, resource) for resource in _in_order(state)),
+        rows=tuple(_row(state, resource, buttons=places.get(resource.name, ())) for resource in _in_order(state)),
+        buttons=places.get("", ()),
         handled=state.handled,
         problem=state.crash,
     )
@@ -44,7 +50,40 @@ def _tiltfile(state: State) -> wire.TiltfileView:
     return wire.TiltfileView("ok", problems)
 
 
-def _row(state: State, resource: Resource) -> wire.RowView:
+def _places(state: State, scrub: Callable[[str], str]) -> dict[str, tuple[wire.ButtonView, ...]]:
+    """The buttons by the row they stand beside, "" for none."""
+    found: dict[str, tuple[wire.ButtonView, ...]] = {}
+    for button in state.spec.buttons:
+        place = button.beside if state.spec.resource(button.beside) else ""
+        view = _button(button, state.presses.get(button.name, Press()), scrub=scrub)
+        found[place] = (*found.get(place, ()), view)
+    return found
+
+
+def _button(button: Button, press: Press, *, scrub: Callable[[str], str]) -> wire.ButtonView:
+    return wire.ButtonView(
+        name=button.name,
+        text=scrub(button.text),
+        disabled=button.disabled,
+        confirm=button.confirm,
+        inputs=tuple(
+            wire.InputView(
+                name=one.name,
+                kind=cast("Literal['text', 'bool', 'choice']", one.kind),
+                label=scrub(one.label or one.name),
+                default=scrub(one.default),
+                choices=tuple(map(scrub, one.choices)),
+                placeholder=scrub(one.placeholder),
+            )
+            for one in button.inputs
+            if one.kind != "hidden"
+        ),
+        running=press.running,
+        problem=press.problem,
+    )
+
+
+def _row(state: State, resource: Resource, *, buttons: tuple[wire.ButtonView, ...]) -> wire.RowView:
     track = state.tracks[resource.name]
     update = status.update_status(state, resource)
     runtime = status.runtime_status(state, resource)
@@ -70,6 +109,7 @@ def _row(state: State, resource: Resource) -> wire.RowView:
         can_stop=running is not None and not running.cancelling,
         stop_tip="Stop update" if running else "Nothing to stop",
         error=_error(update, runtime, last),
+        buttons=buttons if enabled else (),
     )
 
 

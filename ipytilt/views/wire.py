@@ -76,6 +76,31 @@ class EndpointView:
 
 
 @dataclass(frozen=True, slots=True)
+class InputView:
+    """A value to ask for; what is left at its `default` is not sent back, because secrets are taken out of it."""
+
+    name: str
+    kind: Literal["text", "bool", "choice"]
+    label: str = ""
+    default: str = ""
+    choices: tuple[str, ...] = ()
+    placeholder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ButtonView:
+    """A button of the Tiltfile; `confirm` wants a second click, `problem` is what was wrong with its last run."""
+
+    name: str
+    text: str
+    disabled: bool = False
+    confirm: bool = False
+    inputs: tuple[InputView, ...] = ()
+    running: bool = False
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RowView:
     """One resource. `trigger_tip` and `stop_tip` say what the button does, or why it cannot."""
 
@@ -95,6 +120,7 @@ class RowView:
     can_stop: bool = False
     stop_tip: str = "Nothing to stop"
     error: str = ""
+    buttons: tuple[ButtonView, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +143,7 @@ class TiltfileView:
 
 @dataclass(frozen=True, slots=True)
 class SessionView:
-    """All a view shows, rows in display order.
+    """All a view shows, rows in display order; `buttons` are those that stand beside no row.
 
     `handled` are the newest few hundred commands dealt with: (id, "" or what was wrong with it).
     `problem` is a crash of the session itself.
@@ -126,6 +152,7 @@ class SessionView:
     engine: EngineView = EngineView()
     tiltfile: TiltfileView = TiltfileView()
     rows: tuple[RowView, ...] = ()
+    buttons: tuple[ButtonView, ...] = ()
     handled: tuple[tuple[str, str], ...] = ()
     problem: str = ""
 
@@ -145,6 +172,7 @@ class Document(TypedDict):
     tiltfile: dict[str, Any]
     order: list[str]
     rows: dict[str, Row]
+    buttons: list[dict[str, Any]]
     handled: dict[str, str]
     problem: str
 
@@ -164,6 +192,7 @@ def document(view: SessionView) -> Document:
         "tiltfile": _plain(view.tiltfile),
         "order": [_plain(row.name) for row in view.rows],
         "rows": {_plain(row.name): _plain(row) for row in view.rows},
+        "buttons": _plain(view.buttons),
         "handled": dict(view.handled),
         "problem": _plain(view.problem),
     }
@@ -244,6 +273,16 @@ class Disable:
 
 
 @dataclass(frozen=True, slots=True)
+class Press:
+    """Run the command of a button with these values of its inputs; `confirmed` says that the user was asked."""
+
+    id: str
+    button: str
+    values: Mapping[str, str]
+    confirmed: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Explain:
     """Say what a change of `path` would do; answered to the asking view."""
 
@@ -280,7 +319,7 @@ class GetDocument:
     view: str
 
 
-SessionCommand: TypeAlias = Trigger | StopUpdate | Enable | Disable
+SessionCommand: TypeAlias = Trigger | StopUpdate | Enable | Disable | Press
 """For the session."""
 
 ViewRequest: TypeAlias = Explain | GetPage | Subscribe | GetDocument
@@ -293,6 +332,7 @@ COMMANDS: Final[Mapping[str, type[Command]]] = {
     "stop": StopUpdate,
     "enable": Enable,
     "disable": Disable,
+    "press": Press,
     "explain": Explain,
     "page": GetPage,
     "subscribe": Subscribe,
@@ -300,7 +340,7 @@ COMMANDS: Final[Mapping[str, type[Command]]] = {
 }
 
 _LONGEST_TEXT = 4_096
-_MOST_STREAMS = 64
+_MOST_ITEMS = 64
 
 
 def parse_command(raw: object) -> Command:
@@ -330,13 +370,19 @@ def _checked(what: str, value: object, kind: str) -> Any:
             return value
         case "int", int() if not isinstance(value, bool) and value >= 0:
             return value
-        case "tuple[str, ...]", list() if len(value) <= _MOST_STREAMS:
+        case "bool", bool():
+            return value
+        case "tuple[str, ...]", list() if len(value) <= _MOST_ITEMS:
             return tuple(_checked(what, each, "str") for each in value)
+        case "Mapping[str, str]", dict() if len(value) <= _MOST_ITEMS:
+            return {_checked(what, name, "str"): _checked(what, each, "str") for name, each in value.items()}
     raise UsageError(f"{what} must be {_KINDS[kind]}")
 
 
 _KINDS = {
     "str": f"a text of at most {_LONGEST_TEXT} characters",
     "int": "a number from 0",
-    "tuple[str, ...]": f"a list of at most {_MOST_STREAMS} texts",
+    "bool": "true or false",
+    "tuple[str, ...]": f"a list of at most {_MOST_ITEMS} texts",
+    "Mapping[str, str]": f"an object of at most {_MOST_ITEMS} texts",
 }

@@ -15,8 +15,10 @@ from ipytilt.views import wire
 from ipytilt.views.transport import Transport
 from ipytilt.views.widget import Panel, Shell
 from ipytilt.views.wire import (
+    ButtonView,
     EndpointView,
     EngineView,
+    InputView,
     LastUpdateView,
     RowView,
     RuntimeView,
@@ -56,7 +58,8 @@ class FakeSession:
     def submit(self, command: wire.SessionCommand) -> None:
         """Note and handle a command; one for `db` is refused."""
         self.commands.append(command)
-        problem = "db is switched off" if command.resource == "db" else ""
+        about = command.button if isinstance(command, wire.Press) else command.resource
+        problem = "db is switched off" if about == "db" else ""
         view = self.store.current
         self.store.publish(replace(view, handled=(*view.handled, (command.id, problem))))
 
@@ -170,6 +173,28 @@ def demo(now: float) -> SessionView:
         ),
     )
     return SessionView(engine=EngineView("docker 20.10.24"), tiltfile=TiltfileView("ok", "Tiltfile ok"), rows=rows)
+
+
+def with_buttons(view: SessionView) -> SessionView:
+    """The same with buttons of the Tiltfile, in all their states, in the head and beside `api`."""
+    nav = (
+        ButtonView("prune", "Prune volumes", confirm=True),
+        ButtonView("tunnel", "Open the tunnel", running=True),
+        ButtonView("later", "Not yet", disabled=True),
+    )
+    inputs = (
+        InputView("ROWS", "text", "Rows", placeholder="all of them"),
+        InputView("WHICH", "choice", "Data set", "small", ("small", "big")),
+        InputView("FORCE", "bool", "Drop what is there", "false"),
+    )
+    failed = 'Command "make check" failed: exit status 2'
+    beside = (
+        ButtonView("seed", "Seed the database", inputs=inputs),
+        ButtonView("reset", "Reset", confirm=True, inputs=inputs[:1]),
+        ButtonView("check", "Check", problem=failed),
+    )
+    rows = tuple(replace(row, buttons=beside) if row.name == "api" else row for row in view.rows)
+    return replace(view, rows=rows, buttons=nav)
 
 
 def chatter(logs: Logs) -> None:

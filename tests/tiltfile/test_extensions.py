@@ -313,6 +313,22 @@ def test_what_a_button_runs() -> None:
             environment(button, values)
 
 
+@pytest.mark.parametrize(
+    "place, beside",
+    [("resource='a'", "a"), ("location=location.NAV", ""), ("resource='a', location='Resource/b'", "b")],
+)
+def test_where_a_button_stands(place: str, beside: str) -> None:
+    [button] = evaluate(BUTTON + f"cmd_button('b', argv=['x'], {place})").spec.buttons
+    assert button.beside == beside
+
+
+def test_how_the_inputs_of_a_button_are_asked_for() -> None:
+    inputs = "[text_input('T', 'Text', placeholder='any'), bool_input('B', 'Both'), choice_input('C', choices=['1'])]"
+    [button] = evaluate(BUTTON + f"cmd_button('b', 'a', ['x'], inputs={inputs})").spec.buttons
+    asked = [(one.name, one.label, one.placeholder) for one in button.inputs]
+    assert asked == [("T", "Text", "any"), ("B", "Both", ""), ("C", "", "")]
+
+
 def test_a_button_without_a_command_is_none() -> None:
     location = "location=v1alpha1.ui_component_location('nav', 'Global')"
     one = f"v1alpha1.ui_button('one', text='One', {location})\n"

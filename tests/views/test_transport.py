@@ -39,7 +39,7 @@ class Rig:
         self.transport.add(self.view)
 
     def submit(self, command: wire.SessionCommand) -> None:
-        if command.resource == "gone":
+        if isinstance(command, wire.Trigger) and command.resource == "gone":
             raise TiltError("the session has stopped", hint="start it again")
         self.commands.append(command)
 
@@ -54,6 +54,12 @@ def rig() -> Iterator[Rig]:
 
 
 TRIGGER = {"do": "trigger", "id": "c1", "resource": "api"}
+
+
+def test_a_press_goes_to_the_session(rig: Rig) -> None:
+    raw = {"do": "press", "id": "c2", "button": "seed", "values": {"ROWS": "3"}, "confirmed": True}
+    assert rig.transport.handle(raw) == {"ok": True}
+    assert rig.commands == [wire.Press("c2", "seed", {"ROWS": "3"}, confirmed=True)]
 
 
 def test_commands_go_to_the_session_and_requests_to_their_view(rig: Rig) -> None:

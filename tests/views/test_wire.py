@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from ipytilt.errors import UsageError
 from ipytilt.views import wire
 from ipytilt.views.wire import (
+    ButtonView,
     EndpointView,
     EngineView,
+    InputView,
     LastUpdateView,
     RowView,
     RuntimeView,
@@ -35,6 +37,7 @@ rows = st.builds(
 )
 views = st.builds(
     SessionView,
+    buttons=st.lists(st.builds(ButtonView, name=names, text=texts, running=st.booleans()), max_size=2).map(tuple),
     engine=st.builds(EngineView, text=texts),
     tiltfile=st.builds(TiltfileView, error=texts),
     rows=st.lists(rows, max_size=4, unique_by=lambda row: row.name).map(tuple),
@@ -112,7 +115,20 @@ def test_the_document_says_everything_in_plain_values() -> None:
         "can_stop": False,
         "stop_tip": "Nothing to stop",
         "error": "",
+        "buttons": [],
     }
+
+
+def test_buttons_are_plain_beside_their_row_and_in_the_head() -> None:
+    seed = ButtonView("seed", "Seed", inputs=(InputView("SIZE", "choice", "Size", "s", ("s", "l")),))
+    prune = ButtonView("prune", "Prune", disabled=True, confirm=True, running=True, problem="exit status 2")
+    plain = wire.document(SessionView(rows=(RowView("api", "local", buttons=(seed,)),), buttons=(prune,)))
+    size = {"name": "SIZE", "kind": "choice", "label": "Size", "default": "s", "choices": ["s", "l"], "placeholder": ""}
+    quiet = {"disabled": False, "confirm": False, "inputs": [size], "running": False, "problem": ""}
+    busy = {"disabled": True, "confirm": True, "inputs": [], "running": True, "problem": "exit status 2"}
+    assert plain["rows"]["api"]["buttons"] == [{"name": "seed", "text": "Seed", **quiet}]
+    assert plain["buttons"] == [{"name": "prune", "text": "Prune", **busy}]
+    assert json.loads(json.dumps(plain)) == plain
 
 
 def test_a_file_name_that_is_no_text_can_still_be_sent() -> None:
@@ -127,6 +143,10 @@ def test_a_file_name_that_is_no_text_can_still_be_sent() -> None:
         ({"do": "stop", "id": "1", "resource": "api"}, wire.StopUpdate("1", "api")),
         ({"do": "enable", "id": "1", "resource": "api"}, wire.Enable("1", "api")),
         ({"do": "disable", "id": "1", "resource": "api"}, wire.Disable("1", "api")),
+        (
+            {"do": "press", "id": "1", "button": "b", "values": {"A": "1"}, "confirmed": True},
+            wire.Press("1", "b", {"A": "1"}, confirmed=True),
+        ),
         ({"do": "explain", "id": "1", "view": "v", "path": "a.py"}, wire.Explain("1", "v", "a.py")),
         ({"do": "page", "id": "1", "view": "v", "stream": "", "page": 3}, wire.GetPage("1", "v", "", 3)),
         (
@@ -139,6 +159,9 @@ def test_a_file_name_that_is_no_text_can_still_be_sent() -> None:
 )
 def test_every_command_is_understood(raw: object, command: wire.Command) -> None:
     assert wire.parse_command(raw) == command
+
+
+PRESS = {"do": "press", "id": "1", "button": "b", "values": {}, "confirmed": False}
 
 
 @pytest.mark.parametrize(
@@ -154,6 +177,10 @@ def test_every_command_is_understood(raw: object, command: wire.Command) -> None
         ({"do": "trigger", "id": 1, "resource": "api"}, "trigger: id must be a text of at most 4096 characters"),
         ({"do": "trigger", "id": "1", "resource": "a" * 4097}, "trigger: resource must be a text of at most"),
         ({"do": "trigger", "id": "1", "resource": "a", "force": True}, "trigger: unknown field 'force'"),
+        ({**PRESS, "confirmed": "yes"}, "press: confirmed must be true or false"),
+        ({**PRESS, "values": ["A=1"]}, "press: values must be an object of at most 64 texts"),
+        ({**PRESS, "values": {"A": 1}}, "press: values must be a text"),
+        ({**PRESS, "values": {str(n): "" for n in range(65)}}, "press: values must be an object of at most 64"),
         ({"do": "page", "id": "1", "view": "v", "stream": "", "page": -1}, "page: page must be a number from 0"),
         ({"do": "page", "id": "1", "view": "v", "stream": "", "page": True}, "page: page must be a number from 0"),
         ({"do": "subscribe", "id": "1", "view": "v", "reader": "r", "streams": "api"}, "must be a list of at most 64"),
