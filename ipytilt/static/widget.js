@@ -14,6 +14,7 @@ const REQUEST_SECONDS = 2;
 const FIRST_REQUEST_SECONDS = 10;
 const RENEW_SECONDS = 30;
 const GIVE_UP_SECONDS = 60;
+const CONFIRM_SECONDS = 5;
 const ALL = "";
 
 // ---------------------------------------------------------------------------------------------------------- helpers
@@ -255,8 +256,8 @@ export function createFeed({ view, state, send }) {
 
   const settle = (id, command, problem) => {
     pending.delete(id);
-    if (problem) emit("notice", `${command.do} ${command.resource}: ${problem}`);
-    emit("document", [command.resource]);
+    if (problem) emit("notice", `${command.do} ${command.button ?? command.resource}: ${problem}`);
+    emit("document", [command.row]);
   };
 
   const ask = (words) => send({ id: newId(), view, ...words });
@@ -319,13 +320,18 @@ export function createFeed({ view, state, send }) {
   };
 
   /** Ask the session for something; it counts as pending until the document lists it as handled. */
-  feed.command = async (what, resource) => {
+  const submit = async (words, row) => {
     const id = newId();
-    pending.set(id, { do: what, resource, at: Date.now() });
-    emit("document", [resource]);
-    const reply = await send({ do: what, id, resource });
+    pending.set(id, { ...words, row, at: Date.now() });
+    emit("document", [row]);
+    const reply = await send({ id, ...words });
     if (reply && !reply.ok && pending.has(id)) settle(id, pending.get(id), reply.problem);
   };
+
+  feed.command = (what, resource) => submit({ do: what, resource }, resource);
+
+  /** Press a button that stands in this row ("" is the head). */
+  feed.press = (button, row, values, confirmed) => submit({ do: "press", button, values, confirmed }, row);
 
   feed.explain = async (path) => {
     const id = newId();
@@ -386,7 +392,7 @@ export function createFeed({ view, state, send }) {
     listeners.clear();
   };
 
-  take({ seq: -1, at: Date.now() / 1000, document: { rows: {}, order: [], handled: {}, engine: {}, tiltfile: {} } }, null);
+  take({ seq: -1, at: Date.now() / 1000, document: { rows: {}, order: [], buttons: [], handled: {}, engine: {}, tiltfile: {} } }, null);
   feed.restore(state);
   return feed;
 }
@@ -431,6 +437,148 @@ class ActionButton {
   }
 }
 
+/** Runs `act` when it is clicked; where a confirmation is wanted, only at a second click within some seconds. */
+class AskingButton {
+  constructor(attributes, act) {
+    this.act = act;
+    this.possible = true;
+    this.words = h("span", { "aria-live": "polite" });
+    this.element = h("button", { class: "it-button it-press", ...attributes, blur: () => this.disarm() }, this.words);
+  }
+
+  show(text, possible, confirm) {
+    Object.assign(this, { text, possible, confirm });
+    if (!possible) this.disarm();
+    setAttribute(this.element, "aria-disabled", possible ? null : "true");
+    setText(this.words, this.armed ? "Confirm?" : text);
+  }
+
+  click() {
+    if (!this.possible) return;
+    if (this.confirm && !this.armed) {
+      this.armed = setTimeout(() => this.disarm(), CONFIRM_SECONDS * 1000);
+      setAttribute(this.element, "data-armed", "true");
+      setText(this.words, "Confirm?");
+      return;
+    }
+    this.disarm();
+    this.act();
+  }
+
+  disarm() {
+    clearTimeout(this.armed);
+    this.armed = null;
+    setAttribute(this.element, "data-armed", null);
+    setText(this.words, this.text);
+  }
+}
+
+/** A labelled field for an input of a button; `value()` is what to send, null for the default. */
+function inputField({ name, kind, label, default: preset, choices, placeholder }) {
+  const field = kind === "choice"
+    ? h("select", { name }, ...choices.map((choice) => h("option", { value: choice }, choice)))
+    : h("input", { name, type: kind === "bool" ? "checkbox" : "text", placeholder: placeholder || null, spellcheck: "false" });
+  if (kind === "bool") field.checked = preset === "true";
+  else field.value = preset;
+  const value = () => {
+    const given = kind === "bool" ? String(field.checked) : field.value;
+    return given === preset ? null : given;
+  };
+  const words = h("span", {}, label);
+  return { name, value, element: h("label", { class: "it-field" }, ...(kind === "bool" ? [field, words] : [words, field])) };
+}
+
+/** A button of the Tiltfile, and the form that opens for its inputs. What was typed stays for the next time. */
+class Press {
+  constructor(feed, row, name) {
+    Object.assign(this, { feed, row, name });
+    this.button = new AskingButton({ type: "button", click: () => this.button.click() }, () => this.hasInputs ? this.toggle() : this.send());
+    this.submit = new AskingButton({ type: "submit" }, () => this.send());
+    const cancel = h("button", { class: "it-button", type: "button", click: () => this.toggle() }, "Cancel");
+    this.title = h("legend");
+    this.inputs = h("div", { class: "it-fields" });
+    const onSubmit = (event) => {
+      event.preventDefault();
+      this.submit.click();
+    };
+    const onKey = (event) => {
+      event.stopPropagation(); // JupyterLab's shortcuts must not see what is typed here
+      if (event.key === "Escape") this.toggle();
+    };
+    this.form = h("form", { class: "it-form", hidden: "", submit: onSubmit, keydown: onKey }, h("fieldset", {}, this.title, this.inputs, this.submit.element, cancel));
+    this.problem = h("div", { class: "it-press-problem", role: "status" });
+  }
+
+  show(view) {
+    const { feed, button } = this;
+    const sent = [...feed.pending.values()].some((command) => command.button === this.name);
+    const possible = !feed.stale && !view.disabled && !sent;
+    this.hasInputs = view.inputs.length > 0;
+    this.showInputs(view);
+    button.show(view.text, possible, view.confirm && !this.hasInputs);
+    this.submit.show("Run", possible, view.confirm);
+    const running = view.running ? "It runs: another press stops it and starts anew" : `Press ${this.name}`;
+    setAttribute(button.element, "title", feed.stale || (view.disabled ? "Disabled in the Tiltfile" : sent ? "Sent to the kernel" : running));
+    setAttribute(button.element, "aria-expanded", this.hasInputs ? String(!this.form.hidden) : null);
+    setAttribute(button.element, "aria-busy", sent ? "true" : null);
+    const status = view.running ? "in_progress" : view.problem ? "error" : "";
+    if ((button.element.dataset.status ?? "") !== status) {
+      button.element.querySelector("svg")?.remove();
+      if (status) button.element.prepend(icon(status));
+      setAttribute(button.element, "data-status", status || null);
+    }
+    setText(this.problem, view.problem && !view.running ? `${view.text}: ${view.problem}` : "");
+  }
+
+  showInputs({ text, inputs, disabled }) {
+    const key = JSON.stringify(inputs);
+    setText(this.title, text);
+    if (this.key !== key) {
+      this.key = key;
+      this.fields = inputs.map(inputField);
+      this.inputs.replaceChildren(...this.fields.map((field) => field.element));
+    }
+    if (disabled || !inputs.length) this.form.hidden = true;
+  }
+
+  toggle() {
+    this.form.hidden = !this.form.hidden;
+    setAttribute(this.button.element, "aria-expanded", String(!this.form.hidden));
+    (this.form.hidden ? this.button.element : this.form.querySelector("input, select")).focus();
+  }
+
+  send() {
+    if (!this.form.hidden) this.toggle();
+    const given = this.fields.map(({ name, value }) => [name, value()]).filter(([, value]) => value !== null);
+    this.feed.press(this.name, this.row, Object.fromEntries(given), true);
+  }
+}
+
+/** The Tiltfile's buttons of a row, or of the head (""). */
+class Presses {
+  constructor(feed, row) {
+    this.feed = feed;
+    this.row = row;
+    this.all = new Map();
+    this.bar = h("div", { class: "it-pressbar" });
+    this.below = h("div");
+    this.element = h("div", { class: "it-presses", role: "group", "aria-label": row ? `Buttons of ${row}` : "Buttons" }, this.bar, this.below);
+  }
+
+  show(views) {
+    const names = JSON.stringify(views.map(({ name }) => name));
+    if (this.names !== names) {
+      this.names = names;
+      const all = views.map(({ name }) => [name, this.all.get(name) ?? new Press(this.feed, this.row, name)]);
+      this.all = new Map(all);
+      this.bar.replaceChildren(...all.map(([, press]) => press.button.element));
+      this.below.replaceChildren(...all.flatMap(([, press]) => [press.form, press.problem]));
+    }
+    views.forEach((view) => this.all.get(view.name).show(view));
+    this.element.hidden = views.length === 0;
+  }
+}
+
 /** One resource: a line of columns, a second line when something is to be said, details when opened. */
 class ResourceRow {
   constructor(name, feed, showLog) {
@@ -450,10 +598,11 @@ class ResourceRow {
     const log = h("button", { class: "it-action it-log", type: "button", title: "Show the log", "aria-label": `Log of ${name}`, click: () => showLog(name) }, icon("log"));
     const actions = h("span", { class: "it-actions" }, this.trigger.element, this.stop.element, log);
     this.note = new Aged("note");
+    this.presses = new Presses(feed, name);
     this.details = h("div", { class: "it-details", hidden: "" });
     const title = h("span", { class: "it-cell it-title" }, this.label, this.kind);
     const line = h("div", { class: "it-line" }, this.dot, title, this.update.element, this.causes, this.runtime.element, this.links, actions);
-    this.element = h("li", { class: "it-row" }, line, this.note.element, this.details);
+    this.element = h("li", { class: "it-row" }, line, this.note.element, this.presses.element, this.details);
   }
 
   show(row) {
@@ -470,6 +619,7 @@ class ResourceRow {
     this.showLinks(row.endpoints);
     this.showNote(row);
     this.showButtons();
+    this.presses.show(row.buttons);
     if (this.open) this.showDetails();
     this.tick(this.feed.now());
   }
@@ -758,6 +908,7 @@ function header(feed) {
   const summary = h("span", { class: "it-summary", role: "status" });
   const engine = h("span", { class: "it-engine" });
   const stale = h("span", { class: "it-stale", role: "status" });
+  const presses = new Presses(feed, "");
   const show = () => {
     const { document: doc } = feed;
     const statuses = Object.values(doc.rows).map(overall);
@@ -772,8 +923,9 @@ function header(feed) {
     setAttribute(engine, "data-ok", String(doc.engine.ok ?? true));
     setAttribute(engine, "title", doc.engine.problem || "The engine that builds and runs containers");
     setText(stale, feed.stale ? `${feed.stale}: this is the state of ${clockTime(feed.at)}` : "");
+    presses.show(doc.buttons);
   };
-  return { element: h("header", { class: "it-header" }, h("strong", {}, "ipytilt"), summary, stale, engine), show };
+  return { element: h("header", { class: "it-header" }, h("strong", {}, "ipytilt"), summary, stale, engine, presses.element), show };
 }
 
 /** What is wrong with the whole: the session itself, the Tiltfile, the engine, the last command. */

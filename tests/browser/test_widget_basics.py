@@ -133,11 +133,14 @@ def test_changes_reach_the_page_as_patches(lab_page: LabPage) -> None:
 EVIL = """
 from ipytilt.views.wire import *
 evil = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>'
+kinds = InputView(evil, 'text', evil, evil, (), evil), InputView('c', 'choice', evil, evil, (evil,))
+button = ButtonView(evil, evil, inputs=kinds, problem=evil)
 s.store.publish(SessionView(
     engine=EngineView(evil, ok=False, problem=evil), tiltfile=TiltfileView('error', evil, evil), problem=evil,
+    buttons=(button,),
     rows=(RowView(evil, evil, labels=(evil,), update=UpdateView('error', evil, 1.0), runtime=RuntimeView('ok', evil),
         waiting=WaitingView(evil, evil, (evil,)), last=LastUpdateView(evil, (evil,), 'command', 1.0, evil, evil),
-        pending=(evil,), error=evil, trigger_tip=evil,
+        pending=(evil,), error=evil, trigger_tip=evil, buttons=(button,),
         endpoints=(EndpointView('javascript:window.broken=1', 'one'), EndpointView(evil, 'two'),
                    EndpointView('data:text/html,x', 'three'), EndpointView('https://example.org/?a=b', evil))),)))
 s.logs.append(evil, evil, level='error')
@@ -152,6 +155,10 @@ def test_text_from_outside_never_becomes_markup(lab_page: LabPage) -> None:
     panel = lab_page.page.locator(".ipytilt")
     expect(panel.locator(".it-row")).to_have_count(1)
     panel.locator(".it-name").click()
+    for button in panel.locator(".it-pressbar button").all():
+        button.click()
+    expect(panel.locator(".it-form:visible")).to_have_count(2)
+    expect(panel.locator(".it-press-problem").first).to_contain_text("<img src=x")
     panel.get_by_label("Path").fill("x")
     panel.get_by_label("Path").press("Enter")
     expect(panel.locator(".it-answer")).to_contain_text("<script>")
