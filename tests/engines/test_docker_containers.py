@@ -178,6 +178,19 @@ def test_a_container_killed_during_a_sync_is_broken(gnu: Workspace) -> None:
     assert where.name in error.message
 
 
+@pytest.mark.timeout(90)  # the daemon ends such a connection by itself, after two minutes
+def test_sending_ends_with_the_program_that_should_read(at: Workspace) -> None:
+    where = at.running()
+    assert isinstance(at.engine, DockerEngine)
+    running = at.engine.connect(where.id, ("true",), stdin=True)
+    try:
+        assert running.receive(60) == b""
+        with pytest.raises(ConnectionError):
+            running.send(bytes(20_000_000))
+    finally:
+        running.close()
+
+
 def test_a_paused_container_is_broken_not_waited_for(at: Workspace) -> None:
     where = at.running()
     docker("pause", where.id)

@@ -1,13 +1,15 @@
-"""A Docker daemon that goes away and comes back, under a running session."""
+"""A Docker daemon that goes away and comes back, and a container that is killed, under a running session."""
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from ipytilt.core import status
 from tests.support.project import Project
+from tests.support.waiting import eventually
 from tools.rig.daemon import Daemon
 
 pytestmark = [pytest.mark.docker, pytest.mark.compose, pytest.mark.timeout(240)]
@@ -54,3 +56,27 @@ def test_starting_without_a_daemon_says_so_and_works_once_there_is_one(own_docke
         assert project.content("/app/file.txt") == "first"
     finally:
         project.close()
+
+
+@pytest.mark.timeout(110)  # the daemon ends the connection by itself, after two minutes
+def test_a_container_killed_while_much_is_sent_to_it_is_replaced(tmp_path: Path) -> None:
+    project = Project(tmp_path, "docker")
+    try:
+        project.up()
+        code, loop = project.in_container("sh", "-c", "echo $PPID")
+        assert code == 0
+        killed = project.container().id
+        docker("exec", killed, "kill", "-STOP", loop)  # so that the sending is not over in a moment
+        project.write("app/big", "x" * 20_000_000)
+        eventually(lambda: "'app/big' --> '/app/big'" in project.log(), timeout=60)
+        docker("kill", killed)
+        project.until(lambda s: all(id_ != killed for id_ in s.tracks["app"].containers) and not s.runs)
+        project.ready()
+        assert project.in_container("sh", "-c", "wc -c </app/big") == (0, "20000000")
+    finally:
+        project.close()
+
+
+def docker(*words: str) -> None:
+    """Run the Docker client on the tests' daemon."""
+    subprocess.run(["docker", *words], check=True, capture_output=True)

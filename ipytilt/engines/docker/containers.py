@@ -99,6 +99,8 @@ class DockerExec:
                 # The program may be stuck too, until somebody takes what it writes.
                 if self._wait(select.POLLIN | select.POLLOUT, _SEND_SECONDS) & select.POLLIN:
                     self._take()
+                if self._ended:  # the daemon closes its own side only, and reads no more
+                    raise BrokenPipeError from None
 
     def receive(self, timeout: float | None = None) -> bytes:
         """See `exec_session.Duplex`."""
