@@ -64,7 +64,7 @@ def run(engine: str, operations: int, seed: int, *, daemon: Daemon | None) -> in
                     lost += 1
                     name = f"{engine}-{seed + storm.tally.rounds - 1}"
                     print(f"{name}: LOST\n{error}", flush=True)
-                    _examine(script, engine, name)
+                    _examine(script, name, engine=engine, daemon=daemon)
                 done = sum(storm.tally.operations.values())
         finally:
             took = time.monotonic() - began
@@ -73,11 +73,11 @@ def run(engine: str, operations: int, seed: int, *, daemon: Daemon | None) -> in
     return lost
 
 
-def _examine(script: weather.Script, engine: str, name: str) -> None:
-    if not storms.fails(script, engine):
+def _examine(script: weather.Script, name: str, *, engine: str, daemon: Daemon | None) -> None:
+    if not storms.fails(script, engine, daemon):
         print(f"{name}: did not fail again by itself; kept whole", flush=True)
     else:
-        script = storms.smaller(script, engine)
+        script = storms.smaller(script, engine, daemon)
     print(f"{name}: kept as {storms.keep(script, name)}, {sum(map(len, script))} operations", flush=True)
 
 

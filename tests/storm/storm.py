@@ -290,10 +290,10 @@ def differences(here: Tree, there: Tree) -> str:
 # ---------------------------------------------------------------------------------------------- failing scripts
 
 
-def fails(script: Script, engine: str) -> bool:
-    """Whether the script, in a fresh project, loses something."""
+def fails(script: Script, engine: str, daemon: Daemon | None) -> bool:
+    """Whether the script, in a fresh project, loses something; `daemon` as for `Storm`."""
     with tempfile.TemporaryDirectory(prefix="ipytilt-storm-") as folder:
-        storm = Storm(Path(folder), engine)
+        storm = Storm(Path(folder), engine, daemon)
         try:
             storm.up()
             storm.round(script)
@@ -304,7 +304,7 @@ def fails(script: Script, engine: str) -> bool:
         return False
 
 
-def smaller(script: Script, engine: str) -> Script:
+def smaller(script: Script, engine: str, daemon: Daemon | None) -> Script:
     """Leave out what is not needed to fail: halves of it first, then quarters; a bounded number of tries."""
     tries = _FEWER_TRIES
     parts = 2
@@ -312,7 +312,7 @@ def smaller(script: Script, engine: str) -> Script:
         for part in range(parts):
             rest = tuple(_without(operations, part, parts) for operations in script)
             tries -= 1
-            if any(rest) and fails(rest, engine):
+            if any(rest) and fails(rest, engine, daemon):
                 script, parts = rest, 1
                 break
             if tries <= 0:
