@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Locator, expect
 
-from tests.browser.test_widget_basics import OVERFLOW, errors, row
+from tests.browser.test_widget_basics import OVERFLOW, row
 from tests.support import eventually
 from tests.support.lab import LabPage
 
@@ -65,7 +65,7 @@ def test_buttons_stand_in_the_head_and_beside_their_resource(lab_page: LabPage) 
     expect(api.locator(".it-press:visible")).to_have_text(["Seed the database", "Reset", "Check"])
     expect(api.get_by_role("status")).to_contain_text(['Check: Command "make check" failed: exit status 2'])
     expect(row(lab_page, "web").locator(".it-presses")).to_be_hidden()
-    assert errors(lab_page) == []
+    assert lab_page.errors == []
 
 
 def test_a_press_sends_what_was_asked_for_and_confirmed(lab_page: LabPage) -> None:

@@ -25,11 +25,6 @@ def opened(lab_page: LabPage, *cells: str) -> LabPage:
     return lab_page
 
 
-def errors(lab_page: LabPage) -> list[str]:
-    """What the page complained about; a network of Docker that comes or goes elsewhere is none of its business."""
-    return [error for error in lab_page.errors if "ERR_NETWORK_CHANGED" not in error]
-
-
 def row(lab_page: LabPage, name: str) -> Locator:
     return lab_page.page.locator(".it-row").filter(has=lab_page.page.get_by_role("button", name=name, exact=True))
 
@@ -52,7 +47,7 @@ def test_rows_say_what_happens_and_why(lab_page: LabPage) -> None:
     details = row(lab_page, "worker").locator(".it-details")
     expect(details.locator("pre")).to_contain_text("celery==99")
     expect(details).to_contain_text("Tiltfile:31")
-    assert errors(lab_page) == []
+    assert lab_page.errors == []
 
 
 def test_buttons_are_possible_when_the_kernel_says_so_and_show_what_was_sent(lab_page: LabPage) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.test_widget_basics import SHOW, errors, lines, opened, row
+from tests.browser.test_widget_basics import SHOW, lines, opened, row
 from tests.support import eventually
 from tests.support.jupyter import JupyterServer
 from tests.support.lab import LabPage
@@ -124,7 +124,7 @@ def test_fifty_thousand_lines_are_all_there_and_few_in_the_page(lab_page: LabPag
     expect(lines(lab_page)).to_have_count(1)
     lab_page.page.get_by_label("Filter log lines").fill("")
     expect(lines(lab_page).last).to_contain_text("line 49999 ")
-    assert errors(lab_page) == []
+    assert lab_page.errors == []
 
 
 def test_reading_up_in_the_log_is_not_disturbed_by_new_lines(lab_page: LabPage) -> None:

@@ -10,7 +10,7 @@ import re
 import uuid
 from pathlib import Path
 
-from playwright.sync_api import ConsoleMessage, Locator, Page, expect
+from playwright.sync_api import ConsoleMessage, Error, Locator, Page, Request, expect
 
 from tests.support.jupyter import ROOT, JupyterServer
 
@@ -34,31 +34,51 @@ _READY = """async () => {
     await Promise.race([ready(), late]);
 }"""
 _ATTACH = "id => window.jupyterapp.shell.currentWidget.sessionContext.changeKernel({ id })"
+_NETWORK_CHANGED = "ERR_NETWORK_CHANGED"
+_LOADS = 4
 _CELLS = ".jp-NotebookPanel:visible .jp-Notebook .jp-Cell"
 
 
 class LabPage:
-    """One page of JupyterLab. ``errors`` collects what the page wrote to the console as errors."""
+    """One page of JupyterLab. ``errors`` collects what the page wrote to the console as errors.
+
+    That requests failed because a network of Docker came or went is not the page's error.
+    """
 
     def __init__(self, page: Page, server: JupyterServer) -> None:
         self.page = page
         self.server = server
         self.errors: list[str] = []
+        self._dropped = False
         page.on("console", self._note)
+        page.on("requestfailed", self._note_failure)
         page.on("pageerror", lambda error: self.errors.append(str(error)))
 
     def open(self, notebook: str) -> None:
         """Open a notebook (path below the server's root) in a fresh workspace; return when its kernel is ready."""
         workspace = uuid.uuid4().hex
-        address = f"{self.server.url}/lab/workspaces/{workspace}/tree/{notebook}"
-        self.page.goto(f"{address}?token={self.server.token}&reset")
-        self.page.wait_for_selector(_CELLS, timeout=60_000)
+        self._load(f"{self.server.url}/lab/workspaces/{workspace}/tree/{notebook}", _CELLS)
         self.page.evaluate(_READY)
 
     def open_lab(self) -> None:
         """Open JupyterLab without a document."""
-        self.page.goto(f"{self.server.url}/lab/workspaces/{uuid.uuid4().hex}?token={self.server.token}&reset")
-        self.page.wait_for_selector("#jp-main-dock-panel", timeout=60_000)
+        self._load(f"{self.server.url}/lab/workspaces/{uuid.uuid4().hex}", "#jp-main-dock-panel")
+
+    def _load(self, address: str, selector: str) -> None:
+        """Go there, again if the browser dropped requests because Docker added or removed a network meanwhile."""
+        for _ in range(_LOADS):
+            self._dropped = False
+            self.errors.clear()
+            try:
+                self.page.goto(f"{address}?token={self.server.token}&reset")
+                self.page.wait_for_selector(selector, timeout=60_000)
+            except Error as error:
+                if _NETWORK_CHANGED not in error.message:
+                    raise
+            else:
+                if not self._dropped:
+                    return
+        raise AssertionError(f"{_LOADS} times, requests were dropped")
 
     def kernel(self) -> str:
         """Return the id of the notebook's kernel."""
@@ -112,5 +132,8 @@ class LabPage:
         return path
 
     def _note(self, message: ConsoleMessage) -> None:
-        if message.type == "error":
+        if message.type == "error" and _NETWORK_CHANGED not in message.text:
             self.errors.append(message.text)
+
+    def _note_failure(self, request: Request) -> None:
+        self._dropped = self._dropped or _NETWORK_CHANGED in (request.failure or "")
