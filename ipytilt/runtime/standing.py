@@ -41,7 +41,7 @@ class Standing:
         self._running: dict[Order, Stop] = {}
         self._lock = threading.Lock()
         self._wanted: frozenset[Order] = frozenset()
-        self._since_ns: int | None = None  # of the oldest call of `keep` that is not carried out
+        self._since_ns: int | None = None  # of the oldest call with a new watch that is not carried out
         self._wake = threading.Event()
         self._stopping = False
         self._thread = threading.Thread(target=self._loop, name="ipytilt-standing", daemon=True)
@@ -53,8 +53,9 @@ class Standing:
     def keep(self, wanted: frozenset[Order]) -> None:
         """These orders and no others; what changes from now on is noticed, however late this is served."""
         with self._lock:
+            if any(isinstance(order, Watch) for order in wanted - self._wanted):
+                self._since_ns = self._since_ns or clock_ns()
             self._wanted = wanted
-            self._since_ns = self._since_ns or clock_ns()
         self._wake.set()
 
     def stop(self, deadline: float) -> tuple[str, ...]:
@@ -71,7 +72,9 @@ class Standing:
             with self._lock:
                 wanted, since_ns = self._wanted, self._since_ns or clock_ns()
                 self._since_ns = None
-            self._reconcile(frozenset() if self._stopping else wanted, since_ns)
+            if not self._stopping:
+                self._reconcile(wanted, since_ns)
+        self._reconcile(frozenset(), clock_ns())
 
     def _reconcile(self, wanted: frozenset[Order], since_ns: int) -> None:
         watches = {order.name: order for order in wanted if isinstance(order, Watch)}

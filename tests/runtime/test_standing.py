@@ -1,13 +1,14 @@
-"""Standing orders: what changes while they are being carried out is not missed."""
+"""Standing orders: what happens while they are being carried out is not missed."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
-from ipytilt.core.steps import Order, Watch
+from ipytilt.core.steps import Attach, Order, Watch
 from ipytilt.runtime.execute import Engines
 from ipytilt.runtime.logs import Logs
 from ipytilt.runtime.standing import Standing
@@ -41,3 +42,27 @@ def test_a_file_saved_before_its_watch_is_set_is_noticed(tmp_path: Path, eye: Ey
     finally:
         gate.set()
         assert standing.stop(time.monotonic() + WITHIN) == ()
+
+
+class SlowObserver:
+    """Takes its time to begin; all else an engine has is not asked for."""
+
+    def __init__(self) -> None:
+        self.began, self.gate, self.ended = threading.Event(), threading.Event(), threading.Event()
+
+    def start(self, *_: object) -> Callable[[], None]:
+        self.began.set()
+        assert self.gate.wait(WITHIN)
+        return self.ended.set
+
+
+def test_an_order_that_begins_while_all_are_stopped_is_ended() -> None:
+    slow: Any = SlowObserver()
+    standing = Standing(lambda: Engines(slow, slow), lambda *_: None, post=lambda _: None, logs=Logs(), clock=float)
+    standing.start()
+    standing.keep(frozenset({Attach("container", "now")}))
+    assert slow.began.wait(WITHIN)
+    assert standing.stop(time.monotonic()) == ("ipytilt-standing",)
+    slow.gate.set()
+    assert slow.ended.wait(WITHIN)
+    assert standing.stop(time.monotonic() + WITHIN) == ()
