@@ -72,16 +72,6 @@ def test_189_190_the_guides(live_rules: object, path: str, action: str, last_ste
     assert found["web"][1][-1].startswith(last_step)
 
 
-def test_191_a_manual_helper_runs_once_per_trigger() -> None:
-    world = World(spec(local("reset-db", auto_init=False, trigger_mode=MANUAL)))
-    assert world.lanes() == []
-    for _ in range(2):
-        world.trigger("reset-db")
-        assert world.lanes() == [("reset-db", "full")]
-        world.settle()
-        assert world.lanes() == []
-
-
 def test_192_a_renamed_directory_is_copied_and_removed() -> None:
     world = one_service(rules(("src", "/app")))
     world.save("src/a/x.py", "src/b/x.py")
