@@ -37,6 +37,7 @@ UNKNOWN_DEPENDENCY = "unknown-dependency"
 IGNORED_SYNC = "ignored-sync"
 STOPPED_SYNC = "stopped-sync"
 DEAD_TRIGGER = "dead-trigger"
+UNSYNCED_TRIGGER = "unsynced-trigger"
 PORT_CLASH = "port-clash"
 MISSING_PATH = "missing-path"
 IGNORED_PATH = "ignored-path"
@@ -167,24 +168,20 @@ def _dead_triggers(spec: Spec, exists: Exists) -> Iterator[Finding]:
     for image, rules in _live(spec):
         for run in rules.runs:
             for path, written in zip(run.triggers, run.triggers_as_written or run.triggers, strict=True):
-                why, advice = _never_triggers(path, rules)
-                if not why:
+                if any(is_below(path, stop.path) for stop in rules.stop_paths):
+                    why = "the file is below a fall_back_on, so a change of it means a full build instead"
+                    advice = "leave it out of fall_back_on, or of the trigger"
+                else:
                     why = _unseen(path, image, spec, directory=not exists(path))
                     advice = "name a file that is watched"
                 if why:
                     what = f"{_command(run)} never runs for its trigger {written!r}"
                     yield Finding(DEAD_TRIGGER, run.origin, what, why, advice)
-
-
-def _never_triggers(path: str, rules: LiveUpdate) -> tuple[str, str]:
-    """Why no change of the path is part of a live update, and what to try; "" if it may be."""
-    if rules.syncs and not any(is_below(path, s.local) or is_below(s.local, path) for s in rules.syncs):
-        why = "the file is below no sync, so a change of it means a full build instead"
-        return why, "sync it as well, or make it a fall_back_on and drop the trigger"
-    if any(is_below(path, stop.path) for stop in rules.stop_paths):
-        why = "the file is below a fall_back_on, so a change of it means a full build instead"
-        return why, "leave it out of fall_back_on, or of the trigger"
-    return "", ""
+                elif rules.syncs and not any(is_below(path, s.local) or is_below(s.local, path) for s in rules.syncs):
+                    what = f"{_command(run)} runs for its trigger {written!r}, which no sync covers"
+                    why = "the command sees that file as it was when the image was built; Tilt builds anew instead"
+                    advice = "sync it as well, if the command reads it"
+                    yield Finding(UNSYNCED_TRIGGER, run.origin, what, why, advice)
 
 
 def _command(run: RunStep) -> str:

@@ -83,24 +83,24 @@ def first_sync(rules: LiveUpdate, path: str) -> Sync | None:
 
 
 def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ...], ...] = ()) -> Mapped:
-    """Sort changed paths by the rules (first matching sync wins; triggers look at synced paths only).
+    """Sort changed paths by the rules; the first matching sync wins.
 
-    Rules without any sync copy nothing: what their run steps cover is dealt with by running them. `unmet` are commands
-    that failed before: they run whatever changed.
+    What no sync covers is dealt with by running the commands whose triggers cover it, and without any sync by those
+    without triggers, too. `unmet` are commands that failed before: they run whatever changed.
     """
     copies: dict[str, Copy] = {}
     because: list[Because] = []
     unmatched: list[str] = []
     stopped: list[str] = []
-    synced: list[str] = []
+    handled: list[str] = []
     for path in files:
         sync = first_sync(rules, path)
         stop = next((s for s in rules.stop_paths if is_below(path, s.path)), None)
         if stop is not None:
             stopped.append(path)
             because.append(Because(f"fall_back_on({_short(stop.path, rules.base)!r}) covers it", stop.origin, path))
-        if sync is None and not rules.syncs and any(_covers(run, path) for run in rules.runs):
-            synced.append(path)
+        if sync is None and any(_covers(run, path) for run in rules.runs if run.triggers or not rules.syncs):
+            handled.append(path)
             continue
         if sync is None:
             unmatched.append(path)
@@ -110,18 +110,20 @@ def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ..
             sync.local, sync.container, path=path, source_is_file=path == sync.local and not sync.directory
         )
         copies[target] = Copy(path, target, sync.local)
-        synced.append(path)
+        handled.append(path)
         rule = f"sync({_short(sync.local, rules.base)!r}, {sync.container!r})"
         because.append(Because(f"{rule} puts it at {target}", sync.origin, path))
     runs: list[RunStep] = []
     for run in rules.runs:
-        hit = next((p for p in synced if run.triggers and _covers(run, p)), "")
-        if hit or (synced and not run.triggers) or run.argv in unmet:
+        hit = next((p for p in handled if run.triggers and _covers(run, p)), "")
+        if hit or (handled and not run.triggers) or run.argv in unmet:
             runs.append(run)
-            why = "its trigger covers it" if hit else "it has no trigger, so every live update runs it"
+            alone = bool(rules.syncs) and first_sync(rules, hit) is None
+            covered = "its trigger covers it" + (", which no sync() does: it is not copied" if alone else "")
+            why = covered if hit else "it has no trigger, so every live update runs it"
             why = "it failed before" if run.triggers and not hit else why
             because.append(Because(f"run({command_text(run.argv)!r}) runs: {why}", run.origin, hit))
-    if rules.restart and synced:
+    if rules.restart and handled:
         because.append(Because("restart_container() restarts the container afterwards", rules.origin))
     return Mapped(tuple(copies.values()), tuple(runs), tuple(unmatched), tuple(stopped), tuple(because))
 

@@ -8,8 +8,8 @@ import pytest
 
 from ipytilt.core import events as ev
 from ipytilt.core.state import INITIAL
-from ipytilt.core.steps import Apply, BuildImage, ExecIn
-from tests.core.rows import commands, running, sent
+from ipytilt.core.steps import Apply, BuildImage, ExecIn, RestartContainer
+from tests.core.rows import commands, only, running, sent
 from tests.support.core import World, failed, image, rules, service, spec
 
 
@@ -62,6 +62,34 @@ def test_rules_without_a_sync_only_run_what_is_triggered(
     assert (world.lanes(), commands(world), sent(world)) == ([("web", lane)], expected, [])
     world.settle()
     assert world.last("web").lane == lane
+
+
+@pytest.mark.parametrize(
+    "saved, lane, ran, copied",
+    [
+        (["conf/a"], "live", ["hup", "always"], []),
+        (["conf/a", "src/a"], "live", ["hup", "always"], [("src/a", "/s/a")]),
+        (["src/a"], "live", ["always"], [("src/a", "/s/a")]),
+        (["conf/a", "other"], "full", [], []),
+        (["conf/stop"], "full", [], []),
+    ],
+)
+def test_a_change_that_only_a_trigger_covers_runs_its_command_and_is_not_copied(
+    saved: list[str], lane: str, ran: list[str], *, copied: list[tuple[str, str]]
+) -> None:
+    """BETTER: Tilt builds anew, as no sync covers the file."""
+    world = running(rules(("src", "/s"), runs=[("hup", ("conf",)), ("always", ())], stop=["conf/stop"]))
+    world.save(*saved)
+    assert (world.lanes(), commands(world), sent(world)) == ([("web", lane)], ran, copied)
+    assert any("it is not copied" in one.text for one in only(world).cause.because) == ("conf/a" in saved)
+    world.settle()
+    assert world.lanes() == []
+
+
+def test_a_command_without_a_copy_is_followed_by_the_restart() -> None:
+    world = running(rules(("src", "/s"), runs=[("hup", ("conf",))], restart=True))
+    world.save("conf/a")
+    assert [type(step) for step in only(world).branches[0]] == [ExecIn, RestartContainer]
 
 
 def test_a_full_update_that_fails_after_a_broken_live_one_is_not_repeated_for_ever() -> None:

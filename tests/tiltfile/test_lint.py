@@ -83,12 +83,12 @@ ROWS = (
     Row(live("run('pip', trigger='deps.txt')"), files=SRC),
     Row(
         live("sync('src', '/s')", "run('pip', trigger='deps.txt')"),
-        (("dead-trigger", 1, "run('pip') never runs"),),
+        (("unsynced-trigger", 1, "as it was when the image was built"),),
         SRC,
     ),
     Row(
         live("sync('src', '/s')", "run('pip', trigger=['src/a.py', 'deps.txt'])"),
-        (("dead-trigger", 1, "its trigger 'deps.txt'"),),
+        (("unsynced-trigger", 1, "its trigger 'deps.txt', which no sync covers"),),
         SRC,
     ),
     Row(

@@ -27,7 +27,7 @@ def sync(ev: Eval, local_path: str, remote_path: str) -> StepValue:
     """Copy changed files at or below `local_path` to the absolute container path `remote_path`; deletions too.
 
     `local_path` must lie in the image's context or `deps`. A folder is mirrored; a single file goes into `remote_path`
-    if that ends with a slash, else it becomes that file. A changed file below no sync means a full build.
+    if that ends with a slash, else it becomes that file. A changed file that no step covers means a full build.
     """
     return _made(ev, "sync", local=ev.path(local_path), container=remote_path)
 
@@ -36,8 +36,9 @@ def sync(ev: Eval, local_path: str, remote_path: str) -> StepValue:
 def run(ev: Eval, cmd: Cmd, trigger: OneOrMany = (), echo_off: bool = False) -> StepValue:
     """Run a command in the container after syncing; with `trigger` only if one of these paths changed.
 
-    `cmd` is a shell script or a list of words; `trigger` paths are on this machine, relative to the Tiltfile, and
-    should be synced as well. `echo_off` keeps the command out of the log. Stands after all `sync` steps.
+    `cmd` is a shell script or a list of words; `trigger` paths are on this machine, relative to the Tiltfile. A changed
+    file that only a trigger covers runs the command and is not copied, where Tilt builds anew. `echo_off` keeps the
+    command out of the log. Stands after all `sync` steps.
     """
     return _made(ev, "run", argv=cmd, triggers=trigger, echo_off=echo_off)
 
