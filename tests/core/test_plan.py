@@ -81,7 +81,8 @@ def test_a_change_that_only_a_trigger_covers_runs_its_command_and_is_not_copied(
     world = running(rules(("src", "/s"), runs=[("hup", ("conf",)), ("always", ())], stop=["conf/stop"]))
     world.save(*saved)
     assert (world.lanes(), commands(world), sent(world)) == ([("web", lane)], ran, copied)
-    assert any("it is not copied" in one.text for one in only(world).cause.because) == ("conf/a" in saved)
+    told = any("it is not copied" in one.text for one in only(world).cause.because)
+    assert lane == "full" or told == ("conf/a" in saved)
     world.settle()
     assert world.lanes() == []
 
