@@ -23,6 +23,7 @@ from tools.rig.daemon import Daemon
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
+    from tests.support.kernels import Kernel
     from tests.support.lab import LabPage
 
 _IN_CI = "docker,compose,browser"
@@ -118,6 +119,22 @@ def jupyter_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Jupyter
     server = JupyterServer(tmp_path_factory.mktemp("jupyter"))
     yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def module_kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
+    """Give a kernel that the tests of a module share."""
+    from tests.support.kernels import kernel_in
+
+    with kernel_in(tmp_path_factory.mktemp("kernel")) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def kernel(module_kernel: Kernel, tmp_path: Path) -> Kernel:
+    """Give the module's kernel in a folder of the test's own, with the extension just loaded and `ip` for its shell."""
+    module_kernel.good(f"%reload_ext ipytilt\nimport os\nip = get_ipython()\nos.chdir({str(tmp_path)!r})")
+    return module_kernel
 
 
 @pytest.fixture(scope="module")

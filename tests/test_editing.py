@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.support.kernels import Kernel, kernel_in
+from tests.support.kernels import Kernel
 
 HOOKS = """
 ip = get_ipython()
@@ -18,19 +17,6 @@ print(
 )
 """
 API = "local_resource('api', 'true', labels=['back'])"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with kernel_in(tmp_path_factory.mktemp("kernel")) as kernel:
-        yield kernel
-
-
-@pytest.fixture
-def kernel(shared: Kernel, tmp_path: Path) -> Kernel:
-    """The shared kernel in a folder of the test's own, with the extension just loaded."""
-    shared.good(f"%reload_ext ipytilt\nimport os\nip = get_ipython()\nos.chdir({str(tmp_path)!r})")
-    return shared
 
 
 def test_a_cell_that_was_never_run_is_completed(kernel: Kernel, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -33,19 +32,6 @@ print(
 """
 NOTHING = "[] [] False [] False False False [] []"
 SLOW = "local_resource('slow', 'sleep 6201')"
-
-
-@pytest.fixture(scope="module")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Kernel]:
-    with kernel_in(tmp_path_factory.mktemp("kernel")) as kernel:
-        yield kernel
-
-
-@pytest.fixture
-def kernel(shared: Kernel, tmp_path: Path) -> Kernel:
-    """The shared kernel in a folder of the test's own, with the extension just loaded."""
-    shared.good(f"%reload_ext ipytilt\nimport os\nos.chdir({str(tmp_path)!r})")
-    return shared
 
 
 def tiltfile(text: str, line: str = "") -> str:
