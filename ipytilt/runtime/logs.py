@@ -14,13 +14,17 @@ import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from typing import Final, NamedTuple
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, Final, NamedTuple
 
 ALL: Final = ""
 """The name of the stream that holds the lines of every resource, in the order they came."""
 
 PAGE_LINES: Final = 500
 LIMIT_BYTES: Final = 2_000_000
+
+TEXTS: Final = frozenset({"problem", "error", "user_error", "message", "hint", "where", "text", "trace"})
+"""The fields of facts and outcomes that hold the world's own words."""
 
 _LINE_COST = 64  # what a line costs beside its text
 _LINE_CHARACTERS = 8_192
@@ -163,6 +167,22 @@ class Logs:
         """`text` with every known secret replaced, for what is shown outside the log."""
         with self._lock:
             return self._scrubbed(text)
+
+    def without_secrets(self, value: Any) -> Any:
+        """A fact or an outcome (dataclasses and tuples) with what the world says in its own words scrubbed.
+
+        That stands in fields of known names (`TEXTS`); names, ids and commands stay as they are.
+        """
+        if isinstance(value, tuple):
+            return tuple(map(self.without_secrets, value))
+        if not is_dataclass(value) or isinstance(value, type):
+            return value
+        found = {each.name: getattr(value, each.name) for each in fields(value)}
+        changed = {
+            name: self.scrub(one) if name in TEXTS and isinstance(one, str) else self.without_secrets(one)
+            for name, one in found.items()
+        }
+        return replace(value, **changed)
 
     def wake(self, event: threading.Event) -> None:
         """Set `event` after each change from now on; the reader clears it."""

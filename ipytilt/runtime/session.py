@@ -395,6 +395,6 @@ class Session:
         return may_be_dropped(self.state, watch, self.clock())
 
     def _watch_troubled(self, watch: str, problem: str) -> None:
-        self.post(ev.WatchTroubled(watch, problem, self.clock()))
+        self.post(ev.WatchTroubled(watch, self.logs.scrub(problem), self.clock()))
         if problem:
             self.logs.append(ALL, f"{watch}: {problem}", level="warning")

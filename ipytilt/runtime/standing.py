@@ -113,14 +113,14 @@ class Standing:
 
     def _fact(self, fact: Fact) -> None:
         at = self._clock()
+        fact = self._logs.without_secrets(fact)  # the state holds no more than the log shows
         match fact:
             case EngineSeen():
                 self._post(ev.EngineChanged("compose", fact.problem, at))
             case ContainersSeen():
                 self._post(ev.RuntimeSeen(fact.resource, fact.containers, at))
             case ServerSeen():
-                error = self._logs.scrub(fact.error)
-                self._post(ev.ServerChanged(fact.resource, fact.after_run, fact.pid, fact.exit_code, error, at))
+                self._post(ev.ServerChanged(fact.resource, fact.after_run, fact.pid, fact.exit_code, fact.error, at))
             case ProbeSeen():
                 self._post(ev.Probed(fact.resource, fact.after_run, fact.ready, at))
             case _:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import astuple, replace
 from typing import TypeAlias
 
 from ipytilt.core import events as ev
@@ -106,7 +105,7 @@ class Workers:
                 self._settle()  # what this update wrote is known before its end is
         except BaseException as error:  # noqa: BLE001 - the one finish, whatever happens
             outcome = ev.Failed(info_of(error), kind_of(error))
-        outcome = self._without_secrets(outcome)
+        outcome = self._logs.without_secrets(outcome)  # the state holds no more than the log shows
         times = tuple((self._logs.scrub(title), took) for title, took in times)
         self._log_outcome(outcome, work)
         post(ev.UpdateFinished(update.run, outcome, self._clock(), times))
@@ -125,20 +124,7 @@ class Workers:
             work.log(error.text or error.message, "error")
             if error.trace:
                 work.log(error.trace, "debug")
-        post(ev.LoadFinished(load.run, spec, error and self._redacted(error), reads, self._clock()))
-
-    def _without_secrets(self, outcome: ev.Outcome) -> ev.Outcome:
-        """The state holds no more than the log shows."""
-        match outcome:
-            case ev.Failed(error=error):
-                return replace(outcome, error=self._redacted(error))
-            case ev.Ok(user_error=text):
-                return replace(outcome, user_error=self._logs.scrub(text))
-            case ev.Stopped():
-                return outcome
-
-    def _redacted(self, error: ev.ErrorInfo) -> ev.ErrorInfo:
-        return ev.ErrorInfo(*map(self._logs.scrub, astuple(error)))
+        post(ev.LoadFinished(load.run, spec, self._logs.without_secrets(error), reads, self._clock()))
 
     def _log_outcome(self, outcome: ev.Outcome, work: Work) -> None:
         match outcome:

@@ -7,6 +7,8 @@ import threading
 
 import pytest
 
+from ipytilt.core.events import ErrorInfo, Failed, Ok
+from ipytilt.core.steps import Applied, Built, Container
 from ipytilt.runtime.logs import ALL, PAGE_LINES, Line, Logs
 
 
@@ -105,6 +107,23 @@ def test_a_secret_of_several_lines_is_replaced_line_by_line() -> None:
     logs.redact({"-----BEGIN KEY-----\nMIIEow\n{\n": "[key]"})
     logs.append("api", "MIIEow\n{")
     assert texts(logs.since("api", 0)[1]) == ["[key]", "{"]
+
+
+def test_facts_lose_secrets_in_what_is_said_and_keep_their_names() -> None:
+    logs = Logs()
+    logs.redact({"secret": "[s]"})
+    outcome = Failed(ErrorInfo("bad secret", text="secret!"), "rejected", (Built("secret", "secret:1"),), ("secret",))
+    assert logs.without_secrets(outcome) == Failed(
+        ErrorInfo("bad [s]", text="[s]!"), "rejected", (Built("secret", "secret:1"),), ("secret",)
+    )
+    crashed = Container("secret", "a", "a", "exited", error="no secret")
+    applied = Ok(
+        applied=(Applied("a", (crashed,)),), user_error="secret: exit 1", unmet=(("c", (("echo", "secret"),)),)
+    )
+    clean = logs.without_secrets(applied)
+    assert (clean.user_error, clean.applied[0].containers[0].error) == ("[s]: exit 1", "no [s]")
+    assert clean.unmet == applied.unmet  # is to be run again
+    assert logs.without_secrets(None) is None
 
 
 def test_the_longest_secret_wins_and_a_cut_never_leaves_half_of_one() -> None:

@@ -8,10 +8,13 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ipytilt.core.steps import Attach, Order, Watch
+from ipytilt.core import events as ev
+from ipytilt.core.steps import Attach, Container, Order, Watch
+from ipytilt.engines.base import ContainersSeen, EngineSeen, Fact, Log, Post, ServerSeen, Stop
 from ipytilt.runtime.execute import Engines
 from ipytilt.runtime.logs import Logs
 from ipytilt.runtime.standing import Standing
+from tests.support.waiting import eventually
 from tests.support.watching import WITHIN, Eye, write
 
 
@@ -54,6 +57,40 @@ class SlowObserver:
         self.began.set()
         assert self.gate.wait(WITHIN)
         return self.ended.set
+
+
+FACTS: list[Fact] = [
+    EngineSeen("docker", "no answer from tcp://user:hunter22@host"),
+    ContainersSeen("api", (Container("hunter22", "api-1", "api", "exited", error="exec: hunter22: not found"),)),
+    ServerSeen("srv", 7, error='"serve --token hunter22" failed to start'),
+]
+
+
+def test_no_secret_gets_into_the_state_with_what_the_world_says() -> None:
+    class Telling:
+        def start(self, order: Order, post: Post, log: Log) -> Stop:
+            for fact in FACTS:
+                post(fact)
+            return lambda: None
+
+    telling: Any = Telling()
+    logs, posted = Logs(), list[ev.Event]()
+    logs.redact({"hunter22": "[secret]"})
+    standing = Standing(lambda: Engines(telling, telling), lambda *_: None, post=posted.append, logs=logs, clock=float)
+    standing.start()
+    try:
+        standing.keep(frozenset({Attach("container", "now")}))
+        eventually(lambda: len(posted) == len(FACTS))
+    finally:
+        assert standing.stop(time.monotonic() + WITHIN) == ()
+    engine, runtime, server = posted
+    assert isinstance(engine, ev.EngineChanged)
+    assert engine.problem == "no answer from tcp://user:[secret]@host"
+    assert isinstance(runtime, ev.RuntimeSeen)
+    assert runtime.containers[0].error == "exec: [secret]: not found"
+    assert runtime.containers[0].id == "hunter22"  # what things are called is needed to reach them
+    assert isinstance(server, ev.ServerChanged)
+    assert server.error == '"serve --token [secret]" failed to start'
 
 
 def test_an_order_that_begins_while_all_are_stopped_is_ended() -> None:
