@@ -17,13 +17,13 @@ MAX_FILE = 500
 MAX_FUNCTION = 60
 # Lines of Python a folder of the package may have; "" is the top level. See KNOWN_FLAWS.md on how they came about.
 BUDGETS = {
-    "": 2_650,
-    "core": 5_050,
-    "engines": 6_200,
-    "runtime": 3_400,
+    "": 3_200,
+    "core": 6_600,
+    "engines": 9_500,
+    "runtime": 4_400,
     "starlark": 4_150,
-    "tiltfile": 10_050,
-    "views": 1_400,
+    "tiltfile": 10_600,
+    "views": 1_800,
 }
 
 # path -> why it may be longer

@@ -12,7 +12,7 @@ from typing import Literal, TypeAlias
 
 from ipytilt.core.buttons import Press
 from ipytilt.core.spec import Spec
-from ipytilt.core.steps import Applied, Built, Container
+from ipytilt.core.steps import Applied, Built, Cluster, Container, Pod
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +208,33 @@ class RuntimeSeen:
 
 
 @dataclass(frozen=True, slots=True)
+class PodsSeen:
+    """The pods that belong to what a resource has applied: all of them, replacing what was known."""
+
+    resource: str
+    pods: tuple[Pod, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterChanged:
+    """What kind of cluster answers, and which registry it asks for images."""
+
+    cluster: Cluster
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarded:
+    """A forwarded port of a resource listens on this machine (`problem` is "") or why it does not."""
+
+    resource: str
+    port: int
+    problem: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServerChanged:
     """A local server started, exited or could not start."""
 
@@ -271,6 +298,9 @@ Event: TypeAlias = (
     | StepStarted
     | UpdateFinished
     | RuntimeSeen
+    | PodsSeen
+    | ClusterChanged
+    | Forwarded
     | ServerChanged
     | Probed
     | EngineChanged

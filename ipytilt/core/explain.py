@@ -30,7 +30,17 @@ from ipytilt.core.state import (
     watches_of,
 )
 from ipytilt.core.status import how
-from ipytilt.core.steps import BuildImage, Built, Container, ExecIn, RestartContainer, SyncAll, SyncFiles, Watch
+from ipytilt.core.steps import (
+    BuildImage,
+    Built,
+    Container,
+    ExecIn,
+    PublishImage,
+    RestartContainer,
+    SyncAll,
+    SyncFiles,
+    Watch,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +215,8 @@ def _steps(update: Update) -> tuple[str, ...]:
                 pass  # it is there
             case BuildImage():
                 texts.append(f"build image {step.image.ref}")
+            case PublishImage():
+                texts.append(f"hand image {step.image.ref} to the cluster")
             case _:
                 texts.append("run the command" if step.resource.kind == "local" else "deploy")
     return tuple(texts)

@@ -12,6 +12,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from ipytilt.core.spec import Registry
+
 _DOMAIN_PART = r"(?:[a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9-]*[a-zA-Z0-9])"
 _DOMAIN = re.compile(rf"(?:{_DOMAIN_PART}(?:\.{_DOMAIN_PART})*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?")
 _PATH_PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -101,6 +103,29 @@ def familiar(text: str) -> str:
         return parse(text).familiar
     except ValueError:
         return text
+
+
+def in_registry(text: str, registry: Registry | None) -> Reference:
+    """What an image is called on this machine once it is to go through a registry: a name, and a tag to begin with.
+
+    Its own name, with `_` for what separates, below the registry's host; one that starts with the host stays. Where
+    the registry knows a single name only, the image's own becomes the beginning of the tag.
+    """
+    own = parse(text)
+    if registry is None or not registry.host or own.familiar_name.startswith(registry.host):
+        return Reference(own.domain, own.path)
+    escaped = re.sub(r"[/:@]", "_", own.familiar_name)
+    if registry.single_name:
+        found = parse(f"{registry.host}/{registry.single_name}")
+        return Reference(found.domain, found.path, escaped)
+    return parse(f"{registry.host}/{escaped}")
+
+
+def seen_from_cluster(local: str, registry: Registry | None) -> str:
+    """What the cluster calls an image that is called `local` here: the registry may go by another host there."""
+    if registry is None or not registry.host_from_cluster or not local.startswith(f"{registry.host}/"):
+        return local
+    return registry.host_from_cluster + local.removeprefix(registry.host)
 
 
 def image_id(familiar_reference: str) -> str:

@@ -62,13 +62,19 @@ class Mapped:
     because: tuple[Because, ...]
 
 
-def live_images(spec: Spec, resource: Resource) -> tuple[str, ...]:
-    """The images of a resource that are live-updated: deployed directly and carrying rules."""
+def deployed_images(spec: Spec, resource: Resource) -> tuple[str, ...]:
+    """The images of a resource that its containers run: those that are not merely bases of others."""
     if isinstance(resource.target, Compose):
         direct: tuple[str, ...] = (resource.target.image_built,) if resource.target.image_built else ()
     else:
         used_as_base = {dep for ref in resource.images if ref in spec.images for dep in spec.images[ref].depends_on}
         direct = tuple(ref for ref in resource.images if ref not in used_as_base)
+    return direct
+
+
+def live_images(spec: Spec, resource: Resource) -> tuple[str, ...]:
+    """The images of a resource that are live-updated: deployed directly and carrying rules."""
+    direct = deployed_images(spec, resource)
     return tuple(ref for ref in direct if ref in spec.images and spec.images[ref].live_update is not None)
 
 
@@ -212,6 +218,8 @@ def decide_without_container(state: State, resource: Resource, ref: str, track: 
     refusal = _refusal(rules, sorted_out, paths)
     if refusal is not None:
         return refusal
+    if resource.kind == "kubernetes":
+        return Wait("waiting-for-deploy", "no pod of it runs yet", paths, sorted_out.because)
     return Refuse("Terminated", "no container is there to update", paths, sorted_out.because)
 
 

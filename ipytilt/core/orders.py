@@ -5,11 +5,26 @@ Pure. `runtime.standing` starts what is new in the set and stops what is gone, s
 
 from __future__ import annotations
 
+from ipytilt.core import pods
 from ipytilt.core.live import live_images
 from ipytilt.core.paths import TEMP_FILES
-from ipytilt.core.spec import Compose, Local, Resource
-from ipytilt.core.state import CONFIG_WATCH, State, Tracked, image_watch, local_watch
-from ipytilt.core.steps import Attach, Follow, Observe, Order, Serve, Watch
+from ipytilt.core.spec import Compose, Kubernetes, Local, Resource
+from ipytilt.core.state import CONFIG_WATCH, State, Tracked, deploy_watch, image_watch, local_watch
+from ipytilt.core.steps import (
+    Attach,
+    Container,
+    Follow,
+    Observe,
+    ObserveCluster,
+    ObservePods,
+    Order,
+    Pod,
+    Serve,
+    Watch,
+)
+
+_OF_A_MESH = ("istio-init", "istio-proxy", "linkerd-init", "linkerd-proxy")
+"""Containers that a service mesh puts into pods: their output is nobody's business here."""
 
 
 def orders(state: State) -> frozenset[Order]:
@@ -26,6 +41,8 @@ def orders(state: State) -> frozenset[Order]:
     deployed = tuple(r for r in enabled if isinstance(r.target, Compose) and state.tracks[r.name].started)
     if deployed:
         kept.append(Observe("compose", deployed))
+    contexts = dict.fromkeys(r.target.context for r in enabled if isinstance(r.target, Kubernetes))
+    kept += map(ObserveCluster, contexts)
     return frozenset(kept)
 
 
@@ -58,9 +75,41 @@ def _of_resource(state: State, resource: Resource) -> list[Order]:
     if track.serving is not None and isinstance(served, Local) and served.serve is not None:
         kept.append(Serve(track.serving, served.serve, track.served))
     live = set(live_images(state.spec, resource))
+    if isinstance(resource.target, Kubernetes):
+        return [*kept, *_in_cluster(state, resource, resource.target, live=live)]
     for tracked in track.containers.values():
         kept += _of_container(resource.name, tracked, attach=tracked.image in live)
     return kept
+
+
+def _in_cluster(state: State, resource: Resource, target: Kubernetes, *, live: set[str]) -> list[Order]:
+    kept: list[Order] = []
+    track = state.tracks[resource.name]
+    custom = target.custom_deploy
+    if custom is not None and custom.deps:
+        ignores = (*custom.ignores, *state.spec.watch_ignores, TEMP_FILES)
+        kept.append(Watch(deploy_watch(resource.name), custom.deps, ignores))
+    if track.deploy is not None:
+        kept.append(ObservePods(resource, track.deploy))
+    kept += pods.forwards(resource, track)
+    for pod in track.pods:
+        kept += _output_of(resource.name, pod)
+    for tracked in track.containers.values():
+        container = tracked.container
+        if tracked.image in live and container.running:
+            kept.append(Attach(container.id, container.started_at, "kubernetes"))
+    return kept
+
+
+def _output_of(name: str, pod: Pod) -> list[Order]:
+    """Each container of a pod that ever ran, with its name before each line if there are several."""
+    shown: list[Container] = [c for c in (*pod.init, *pod.containers) if c.service not in _OF_A_MESH]
+    several = len(pod.init) + len(pod.containers) > 1
+    return [
+        Follow(name, c.id, c.started_at, "kubernetes", f"[{c.service}] " if several else "")
+        for c in shown
+        if c.started_at
+    ]
 
 
 def _of_container(name: str, tracked: Tracked, *, attach: bool) -> list[Order]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ipytilt.core import live
+from ipytilt.core import live, pods
 from ipytilt.core.events import Source
 from ipytilt.core.spec import ComposeBuild, CustomBuild, DockerBuild, Kubernetes, Local, Resource, TriggerMode
 from ipytilt.core.state import (
@@ -33,7 +33,7 @@ from ipytilt.core.state import (
     sources_of,
     watches_of,
 )
-from ipytilt.core.steps import Apply, BuildImage, Built, Delete, ExecIn, Step
+from ipytilt.core.steps import Apply, BuildImage, Built, Delete, ExecIn, ObjectRef, PublishImage, Step
 
 SETTLE_SECONDS = 0.2
 """What was switched off stays up for so long, in case it is switched on again."""
@@ -233,7 +233,7 @@ class _Board:
         is_circle = not going and len(ready) == len(leaving) and needed >= set(ready)
         for name in ready:
             if name not in needed or is_circle:
-                steps = (Delete(leaving[name]),)
+                steps = (Delete(leaving[name], _kept(self.state, name)),)
                 self.start(Update(self.next_run, name, "down", self.state.seq, Cause(("Removed",)), (steps,)))
             else:
                 self.holds[name] = Hold("taking-down", "what depends on it is taken down first", (name,))
@@ -287,6 +287,9 @@ def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
     steps: list[Step] = []
     rebuilt: set[str] = set()
     reused: list[Built] = []
+    target = one.resource.target
+    registry = pods.registry_of(state) if isinstance(target, Kubernetes) else None
+    deployed = live.deployed_images(state.spec, one.resource)
     for ref in one.resource.images:
         if not _builds(state, ref):
             continue
@@ -299,13 +302,38 @@ def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
         if good is None or isinstance(state.spec.images[ref].build, DockerBuild):  # what a command made is believed in
             known = ((b, state.images[b].built) for b in bases if b in state.images)
             local_refs = tuple((b, k.local_ref) for b, k in known if k)
-            steps.append(BuildImage(state.spec.images[ref], local_refs, unless=good))
+            steps.append(BuildImage(state.spec.images[ref], local_refs, good, registry))
+            if isinstance(target, Kubernetes) and ref in deployed:
+                steps.append(PublishImage(state.spec.images[ref], target.context, registry))
         else:
             reused.append(good)
+    if isinstance(target, Kubernetes):
+        return (*steps, _apply(state, one, tuple(reused)))
     drifted = bool(live.live_images(state.spec, one.resource)) and not one.track.fresh
     drifted = drifted or any(t.touched for t in one.track.containers.values())
     recreate = drifted or bool(one.track.broken)
     return (*steps, Apply(one.resource, tuple(reused), recreate=recreate, force=one.force))
+
+
+def _apply(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:
+    """The deploy to a cluster at the end of a full update."""
+    name, track = one.resource.name, one.track
+    return Apply(
+        one.resource,
+        reused,
+        force=one.force,
+        rules=tuple(state.spec.images[ref] for ref in one.resource.images),
+        previous=track.objects,
+        keep=_kept(state, name),
+        pods=tuple(dict.fromkeys(t.container.pod for t in track.containers.values() if t.trouble or track.broken)),
+        settings=state.spec.settings.update,
+    )
+
+
+def _kept(state: State, name: str) -> tuple[ObjectRef, ...]:
+    """What the other resources deploy to the cluster, those that stay."""
+    others = (r for r in state.spec.resources if r.name != name and r.name not in state.leaving)
+    return () if state.down else tuple(o for r in others if state.enabled(r.name) for o in pods.objects_of(r))
 
 
 def _builds(state: State, ref: str) -> bool:
@@ -384,7 +412,8 @@ def my_deps_are_not_ready(board: _Board, one: Want) -> Hold | None:
 
 def my_cluster_is_away(board: _Board, one: Want) -> Hold | None:
     """The engine that deploys this kind does not answer."""
-    problem = board.state.engines.get(one.resource.kind, "")
+    unknown = "connecting to the cluster" if isinstance(one.resource.target, Kubernetes) else ""
+    problem = board.state.engines.get(one.resource.kind, unknown)
     return Hold("waiting-for-cluster", problem, (one.resource.kind,)) if problem else None
 
 

@@ -22,6 +22,7 @@ from ipytilt.core.reduce_load import (
     source_put,
     source_removed,
 )
+from ipytilt.core.reduce_pods import forwarded, pods_seen
 from ipytilt.core.reduce_run import step_started, update_finished
 from ipytilt.core.reduce_switch import down_requested, enabled
 from ipytilt.core.spec import Resource
@@ -72,6 +73,12 @@ def reduce(state: State, event: ev.Event) -> State:  # noqa: C901, PLR0912 - one
             return update_finished(state, event)
         case ev.RuntimeSeen():
             return _runtime_seen(state, event)
+        case ev.PodsSeen():
+            return pods_seen(state, event)
+        case ev.ClusterChanged():
+            return replace(state, cluster=event.cluster)
+        case ev.Forwarded():
+            return forwarded(state, event)
         case ev.ServerChanged():
             return _server_changed(state, event)
         case ev.Probed():

@@ -13,8 +13,9 @@ from typing import Literal
 from ipytilt.core import events as ev
 from ipytilt.core.live import live_images
 from ipytilt.core.plan import Plan
+from ipytilt.core.reduce_pods import deployed, half_deployed
 from ipytilt.core.reduce_switch import start_over
-from ipytilt.core.spec import ComposeBuild, Local, Resource
+from ipytilt.core.spec import ComposeBuild, Kubernetes, Local, Resource
 from ipytilt.core.state import (
     HISTORY,
     RETRY,
@@ -139,6 +140,10 @@ def _succeeded(state: State, track: Track, *, resource: Resource, run: Run, outc
         track = replace(track, serving=_deployed(run))
         ready_at_once = resource.target.serve is None
         return replace(track, was_ready=track.was_ready or ready_at_once)
+    if isinstance(resource.target, Kubernetes):
+        track = deployed(state, resource, track, outcome.applied[0]) if outcome.applied else track
+        done = resource.deployed_is_ready or any(applied.complete for applied in outcome.applied)
+        return replace(track, was_ready=track.was_ready or done, runtime_since=run.started_at)
     containers = _containers_after(state, track, resource=resource, run=run, applied=outcome.applied)
     ready = resource.deployed_is_ready or any(c.container.running for c in containers.values())
     return replace(track, containers=containers, was_ready=track.was_ready or ready, runtime_since=run.started_at)
@@ -178,6 +183,7 @@ def _marked(containers: Mapping[str, Tracked], marks: Mapping[str, Mapping[str, 
 
 
 def _failed(track: Track, run: Run, outcome: ev.Failed, at: float) -> Track:
+    track = half_deployed(track, run)
     reached = {i: marks for i, marks in run.marks.items() if i in outcome.synced}
     track = replace(track, containers=_marked(track.containers, reached))
     if outcome.kind == "unavailable":

@@ -309,6 +309,19 @@ class ImageLocator:
 
 
 @dataclass(frozen=True, slots=True)
+class KubeContext:
+    """Which cluster is meant: a context of the kube config, and where objects without a namespace go.
+
+    `config` are the kube config's files, with colons, as of when the Tiltfile was evaluated: what may be deployed to
+    was decided then, and switching the current context afterwards must not lead anywhere else.
+    """
+
+    name: str = ""
+    namespace: str = "default"
+    config: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Kubernetes:
     """The target of a Kubernetes resource; `objects` are documents as canonical JSON, in deploy order."""
 
@@ -319,6 +332,7 @@ class Kubernetes:
     extra_pod_selectors: tuple[tuple[tuple[str, str], ...], ...] = ()
     custom_deploy: CustomDeploy | None = None
     image_locators: tuple[ImageLocator, ...] = ()
+    context: KubeContext = field(default_factory=KubeContext)
 
 
 Target: TypeAlias = Local | Compose | Kubernetes

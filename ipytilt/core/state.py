@@ -15,8 +15,8 @@ from typing import Any, Literal, TypeAlias
 
 from ipytilt.core.buttons import Press
 from ipytilt.core.events import ErrorInfo, Source
-from ipytilt.core.spec import NOWHERE, Origin, Resource, Spec
-from ipytilt.core.steps import Built, Container, Step
+from ipytilt.core.spec import NOWHERE, Kubernetes, Origin, Resource, Spec
+from ipytilt.core.steps import Applied, Built, Cluster, Container, ObjectRef, Pod, Step
 
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 HISTORY = 20
@@ -155,7 +155,9 @@ class Track:
     whose success the server runs for. `switched`: the user's own on/off, None to follow the Tiltfile. `broken`: why a
     live update left a container in doubt, so that a full one must follow. `retry_at`: when to try again after the
     world was away (0: no retry). `serving`: the resource as it was when that run deployed it. `off_at`: when the user
-    switched it off, while it is still up (0: no such thing).
+    switched it off, while it is still up (0: no such thing). In a cluster: `deploy` is what was applied last,
+    `objects` all that is left there of it and of earlier ones, `pods` those that belong to it, newest last, and
+    `forwards` what is wrong with each forwarded port ("": nothing).
     """
 
     name: str
@@ -177,6 +179,10 @@ class Track:
     retry_cause: Cause | None = None
     containers: Mapping[str, Tracked] = field(default_factory=lambda: EMPTY)
     server: Server | None = None
+    deploy: Applied | None = None
+    objects: tuple[ObjectRef, ...] = ()
+    pods: tuple[Pod, ...] = ()
+    forwards: Mapping[int, str] = field(default_factory=lambda: MappingProxyType({}))
     history: tuple[Record, ...] = ()
     pending_since: float = 0.0
     runtime_since: float = 0.0
@@ -236,6 +242,8 @@ class Hold:
 class State:
     """Everything the planner and the views look at.
 
+    `engines`: what keeps each from answering ("": nothing; no entry: nobody has asked).
+
     `wanting` names the resources that may have something to do; `revision` of the standing orders moves whenever
     they have to be worked out again; `leaving` are resources whose deployment is to be taken down.
     """
@@ -250,6 +258,7 @@ class State:
     runs: Mapping[int, Run] = field(default_factory=dict)
     leaving: Mapping[str, Resource] = field(default_factory=lambda: EMPTY)
     engines: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    cluster: Cluster | None = None
     watch_problems: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     holds: Mapping[str, Hold] = field(default_factory=lambda: EMPTY)
     wanting: frozenset[str] = frozenset()
@@ -284,6 +293,11 @@ def image_watch(ref: str) -> str:
     return f"image:{ref}"
 
 
+def deploy_watch(resource: str) -> str:
+    """Name of the watch over what a `k8s_custom_deploy` depends on."""
+    return f"k8s:{resource}"
+
+
 def local_watch(resource: str) -> str:
     """Name of the watch over a local resource's deps."""
     return f"local:{resource}"
@@ -316,4 +330,6 @@ def watchers(spec: Spec, watch: str) -> tuple[Resource, ...]:
 def watches_of(resource: Resource) -> tuple[str, ...]:
     """The watches whose changes are this resource's business."""
     own = (local_watch(resource.name),) if resource.kind == "local" else ()
+    if isinstance(resource.target, Kubernetes) and resource.target.custom_deploy is not None:
+        own = (deploy_watch(resource.name),)
     return (*own, *(image_watch(ref) for ref in resource.images))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from ipytilt.core.plan import pending_files
+from ipytilt.core.pods import is_fine, newest
 from ipytilt.core.spec import Compose, Kubernetes, Local, Resource, TriggerMode
 from ipytilt.core.state import Record, Run, State, Track
 
@@ -53,8 +54,8 @@ def runtime_status(state: State, resource: Resource, *, health: bool = True) -> 
             found = _server(track, probed=local.probe is not None)
         case _ if resource.deployed_is_ready and track.deployed:
             return Status("ok", "Deployed")
-        case Kubernetes(pod_readiness="ignore") if track.deployed:
-            found = Status("ok", "Runtime Ready", track.runtime_since)
+        case Kubernetes() as target:
+            found = _pod(track, target)
         case _:
             found = _containers(track, health=health)
     if found.word == "pending" and not track.containers and track.server is None:
@@ -100,6 +101,9 @@ def endpoints(state: State, resource: Resource) -> tuple[tuple[str, str], ...]:
         for tracked in state.tracks[resource.name].containers.values():
             ports.update(dict.fromkeys(tracked.container.ports))
         links = [*((f"http://localhost:{port}/", "") for port in ports), *links]
+    if isinstance(resource.target, Kubernetes):
+        forwarded = resource.target.port_forwards
+        links += [(f"http://{f.host or 'localhost'}:{f.local}/{f.path.lstrip('/')}", f.name) for f in forwarded]
     return tuple(dict.fromkeys(links))
 
 
@@ -148,6 +152,23 @@ def _server(track: Track, *, probed: bool) -> Status:
     if server.ready is False or (probed and server.ready is None):
         return Status("pending", "Not ready yet", server.since)
     return Status("ok", "Runtime Ready", server.since)
+
+
+def _pod(track: Track, target: Kubernetes) -> Status:
+    """How the newest pod does; a container that keeps crashing is an error, also while others of it run."""
+    pod, since = newest(track), track.runtime_since
+    if track.deploy is None:
+        return Status("pending", "Runtime Pending")
+    if track.deploy.complete:
+        return Status("ok", "Completed", since)
+    if pod is None:
+        return Status("pending", "Waiting for a pod", since)
+    if is_fine(pod, target):
+        return Status("ok", pod.status or "Runtime Ready", since)
+    if pod.phase == "Failed" or pod.problem:
+        text = f"Pod {pod.name} in error state: {pod.problem or pod.status or pod.phase}"
+        return Status("error", text, since)
+    return Status("pending", f"Pod {pod.name}: {pod.status or pod.phase}", since)
 
 
 def _containers(track: Track, *, health: bool) -> Status:

@@ -9,16 +9,31 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ipytilt.core.spec import Command, Ignore, Image, LiveUpdate, Resource
+from ipytilt.core.spec import (
+    Command,
+    Ignore,
+    Image,
+    Kind,
+    KubeContext,
+    LiveUpdate,
+    PortForward,
+    Registry,
+    Resource,
+    UpdateSettings,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """An image that exists: `ref` is its key in the spec, `local_ref` the engine's name for it."""
+    """An image that exists: `ref` is its key in the spec, `local_ref` the engine's name for it.
+
+    `cluster_ref` is what the cluster calls it, once it can be had there.
+    """
 
     ref: str
     local_ref: str
     digest: str = ""
+    cluster_ref: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +43,10 @@ class Container:
     `id` is unique in its engine and new for each replacement; `state` is Docker's word (created, running, paused,
     restarting, removing, exited, dead); `image` is the digest or reference it runs; `started_at` is the engine's own
     stamp, only ever compared for equality; `exit_code` is None while it lives.
+
+    In a pod, `id` also says which cluster and pod it is in (its engine can tell), `service` is its name there, `pod`
+    the pod's `namespace/name`; what waits is `created`, or `restarting` if it crashes again and again, and `reason` is
+    the cluster's word for it. Which engine it belongs to says `kind`.
     """
 
     id: str
@@ -40,6 +59,10 @@ class Container:
     health: str = ""
     error: str = ""
     ports: tuple[int, ...] = ()
+    kind: Kind = "compose"
+    pod: str = ""
+    reason: str = ""
+    restarts: int = 0
 
     @property
     def running(self) -> bool:
@@ -48,15 +71,89 @@ class Container:
 
 
 @dataclass(frozen=True, slots=True)
+class Pod:
+    """A pod that belongs to what is deployed.
+
+    `phase` and `status` are the cluster's and kubectl's words; `created_at` is a time stamp that sorts; `ready`: all
+    its regular containers are; `problem` is what keeps it from that and will not pass by itself, or ""; `init` are
+    the containers that run before the others; `template` is the hash of the pod template that made it ("": unknown).
+    """
+
+    name: str
+    namespace: str
+    uid: str
+    phase: str
+    status: str = ""
+    created_at: str = ""
+    ready: bool = False
+    deleting: bool = False
+    problem: str = ""
+    template: str = ""
+    containers: tuple[Container, ...] = ()
+    init: tuple[Container, ...] = ()
+
+    @property
+    def key(self) -> str:
+        """`namespace/name`."""
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def restarts(self) -> int:
+        """How often its regular containers were started again."""
+        return sum(container.restarts for container in self.containers)
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """A cluster that answers: the product it is ("kind", "k3d", "minikube", "docker-desktop", ...; "": unknown).
+
+    `registry` is the one the cluster announces; `arch` is what its nodes are built for, in Docker's words.
+    """
+
+    context: KubeContext
+    product: str = ""
+    version: str = ""
+    arch: str = ""
+    registry: Registry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectRef:
+    """An object in a cluster; `uid` is "" if it is not known to exist. Compared without it."""
+
+    api_version: str
+    kind: str
+    name: str
+    namespace: str = ""
+    uid: str = field(default="", compare=False)
+
+    @property
+    def key(self) -> tuple[str, str, str, str]:
+        """Group, kind, namespace and name: what it is, in whatever version."""
+        return self.api_version.rpartition("/")[0], self.kind, self.namespace, self.name
+
+
+@dataclass(frozen=True, slots=True)
 class BuildImage:
     """Build `image`; `bases` maps each spec reference it is built on to the local reference that exists.
 
-    `unless` is what was built before and still counts: nothing is built while the engine has it.
+    `unless` is what was built before and still counts: nothing is built while the engine has it. With a `registry`,
+    the image gets the name it has there (`core.images.in_registry`).
     """
 
     image: Image
     bases: tuple[tuple[str, str], ...] = ()
     unless: Built | None = None
+    registry: Registry | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PublishImage:
+    """Make the image this update has built known to the cluster of `context`: push it, load it, or nothing."""
+
+    image: Image
+    context: KubeContext
+    registry: Registry | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,20 +161,28 @@ class Apply:
     """Deploy a resource: bring up its service, run its command, apply its objects.
 
     `images` are what this deploy uses; `recreate` asks for a fresh container even if nothing changed; `force` deletes
-    what is deployed first.
+    what is deployed first. To a cluster: `rules` are the images as the Tiltfile defines them, `previous` is what
+    earlier deploys of the resource left there, `keep` what other resources deploy, `pods` are replaced afterwards
+    (`namespace/name`).
     """
 
     resource: Resource
     images: tuple[Built, ...] = ()
     recreate: bool = False
     force: bool = False
+    rules: tuple[Image, ...] = ()
+    previous: tuple[ObjectRef, ...] = ()
+    keep: tuple[ObjectRef, ...] = ()
+    pods: tuple[str, ...] = ()
+    settings: UpdateSettings = field(default_factory=UpdateSettings)
 
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Take down what a resource deployed."""
+    """Take down what a resource deployed, but for what other resources `keep` in the cluster."""
 
     resource: Resource
+    keep: tuple[ObjectRef, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,15 +238,23 @@ class RestartContainer:
     container: Container
 
 
-Step: TypeAlias = BuildImage | Apply | Delete | SyncFiles | SyncAll | ExecIn | RestartContainer
+Step: TypeAlias = BuildImage | PublishImage | Apply | Delete | SyncFiles | SyncAll | ExecIn | RestartContainer
 
 
 @dataclass(frozen=True, slots=True)
 class Applied:
-    """A deploy succeeded; `containers` are the ones that now belong to the resource."""
+    """A deploy succeeded; `containers` are the ones that now belong to the resource.
+
+    In a cluster they come later: `objects` are what was applied, `templates` the hashes of the pod templates among
+    them, `complete`: all of it are jobs that have been done; `at` is when it began (seconds since the epoch).
+    """
 
     resource: str
     containers: tuple[Container, ...] = ()
+    objects: tuple[ObjectRef, ...] = ()
+    templates: tuple[str, ...] = ()
+    complete: bool = False
+    at: float = 0.0
 
 
 # ---------------------------------------------------------------------------------------------- standing orders
@@ -175,11 +288,13 @@ class Observe:
 
 @dataclass(frozen=True, slots=True)
 class Follow:
-    """Stream a container's own output into the log of `resource`."""
+    """Stream a container's own output into the log of `resource`, each line behind `prefix`."""
 
     resource: str
     container_id: str
     started_at: str
+    kind: Kind = "compose"
+    prefix: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +303,33 @@ class Attach:
 
     container_id: str
     started_at: str
+    kind: Kind = "compose"
 
 
-Order: TypeAlias = Watch | Serve | Observe | Follow | Attach
+@dataclass(frozen=True, slots=True)
+class ObserveCluster:
+    """Report whether the cluster of a context answers, and what kind of cluster it is."""
+
+    context: KubeContext
+
+
+@dataclass(frozen=True, slots=True)
+class ObservePods:
+    """Report the pods that belong to what a resource has applied, and the cluster's events about them."""
+
+    resource: Resource
+    applied: Applied
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """Forward a local port (`forward`, its container port filled in) to a pod (`namespace/name`, with its uid)."""
+
+    resource: str
+    context: KubeContext
+    forward: PortForward
+    pod: str
+    uid: str
+
+
+Order: TypeAlias = Watch | Serve | Observe | Follow | Attach | ObserveCluster | ObservePods | Forward

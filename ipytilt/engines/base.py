@@ -10,7 +10,7 @@ container died under us), and keep no opinion about what happens next.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -20,10 +20,13 @@ from ipytilt.core.steps import (
     Apply,
     BuildImage,
     Built,
+    Cluster,
     Container,
     Copy,
     Delete,
     Order,
+    Pod,
+    PublishImage,
 )
 from ipytilt.errors import Cancelled
 
@@ -116,7 +119,31 @@ class ProbeSeen:
     ready: bool
 
 
-Fact: TypeAlias = EngineSeen | ContainersSeen | ServerSeen | ProbeSeen
+@dataclass(frozen=True, slots=True)
+class PodsFound:
+    """Fact: the pods that belong to what a resource has applied now (all of them; empty means none)."""
+
+    resource: str
+    pods: tuple[Pod, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSeen:
+    """Fact: what kind of cluster answers."""
+
+    cluster: Cluster
+
+
+@dataclass(frozen=True, slots=True)
+class ForwardSeen:
+    """Fact: a forwarded port listens (`problem` is ""), or why it does not."""
+
+    resource: str
+    port: int
+    problem: str = ""
+
+
+Fact: TypeAlias = EngineSeen | ContainersSeen | ServerSeen | ProbeSeen | PodsFound | ClusterSeen | ForwardSeen
 Post: TypeAlias = Callable[[Fact], None]
 
 
@@ -129,6 +156,24 @@ class Builder(Protocol):
 
     def has(self, built: Built) -> bool:
         """Whether what was built is still there."""
+        ...
+
+
+class Publisher(Protocol):
+    """Hands images on."""
+
+    def push(self, local_ref: str, work: Work) -> None:
+        """Push an image to its registry, with the user's own credentials; `Rejected` with the registry's words."""
+        ...
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """The environment a command line needs to talk to this engine's images."""
+        ...
+
+    @property
+    def host(self) -> str:
+        """Where its daemon listens ("": it has none): a cluster on the same daemon needs no push."""
         ...
 
 
@@ -173,8 +218,8 @@ class Observer(Protocol):
         ...
 
 
-class ContainerEngine(Builder, Deployer, Containers, Observer, Protocol):
-    """All four ports together: what runs images and Compose services."""
+class ContainerEngine(Builder, Publisher, Deployer, Containers, Observer, Protocol):
+    """These ports together: what builds and runs images, and Compose services."""
 
     @property
     def name(self) -> str:
@@ -187,6 +232,21 @@ class ContainerEngine(Builder, Deployer, Containers, Observer, Protocol):
 
     def close(self) -> None:
         """Let go of connections, and of everything that must not outlive the kernel; within two seconds."""
+        ...
+
+
+class ClusterEngine(Deployer, Containers, Observer, Protocol):
+    """Deploys to Kubernetes clusters, acts inside their pods and observes them."""
+
+    def publish(self, step: PublishImage, built: Built, work: Work) -> Built:
+        """Make an image of the container engine known to the cluster: push it, load it, or nothing.
+
+        Returns it with its `cluster_ref`.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of connections and forwarded ports; within two seconds."""
         ...
 
 

@@ -110,7 +110,7 @@ class Archive:
 
     def _append(self, info: tarfile.TarInfo, content: bytes | None, path: str) -> None:
         self._entries.append((info, content, path))
-        self.size += len(_header(info)) + info.size + -info.size % tarfile.BLOCKSIZE
+        self.size += _header_size(info) + info.size + -info.size % tarfile.BLOCKSIZE
         self.names.append(f"/{info.name}/" if info.isdir() else f"/{info.name}")
 
     def _content(self, path: str, size: int) -> bytes | None:
@@ -119,7 +119,9 @@ class Archive:
             if size > min(_WHOLE_FILE_LIMIT, self._free):
                 return None
             try:
-                content = file.read(_WHOLE_FILE_LIMIT)
+                content = file.read(size + 1)  # as much as there is to be, as room for more costs more than reading
+                if len(content) > size:
+                    content += file.read(_WHOLE_FILE_LIMIT - len(content))
             except OSError as problem:
                 problem.filename = path
                 raise
@@ -296,6 +298,11 @@ def _above(path: str) -> Iterator[str]:
 
 def _header(info: tarfile.TarInfo) -> bytes:
     return info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
+
+
+def _header_size(info: tarfile.TarInfo) -> int:
+    longest = max(len(os.fsencode(info.name)), len(os.fsencode(info.linkname)))
+    return tarfile.BLOCKSIZE if longest < tarfile.LENGTH_NAME else len(_header(info))  # a directory's gets a slash
 
 
 def _clean(container_path: str) -> str:

@@ -84,6 +84,20 @@ class SandboxEngine:
         way = self._isolation.name if ok and self._isolation else f"not available: {problem}"
         return f"sandbox ({way}): this machine's own programs, no images are downloaded"
 
+    host = ""
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """See `base.Publisher`."""
+        return os.environ
+
+    def push(self, local_ref: str, work: Work) -> None:  # noqa: ARG002 - the port's signature
+        """See `base.Publisher`: trees of files are no images to anybody else."""
+        hint = "start Docker, and choose it with: %tilt engine docker"
+        raise Rejected(
+            "the sandbox makes no images for clusters", engine=ENGINE, doing=f"pushing {local_ref}", hint=hint
+        )
+
     def available(self) -> tuple[bool, str]:
         """Whether containers can be run here, else why not. Tries it out the first time, in about 0.1 s."""
         try:

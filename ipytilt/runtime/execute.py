@@ -24,15 +24,17 @@ from ipytilt.core.steps import (
     Apply,
     BuildImage,
     Built,
+    Container,
     Copy,
     Delete,
     ExecIn,
+    PublishImage,
     RestartContainer,
     Step,
     SyncAll,
     SyncFiles,
 )
-from ipytilt.engines.base import ContainerEngine, Deployer, LocalEngineLike, Work
+from ipytilt.engines.base import ClusterEngine, ContainerEngine, Containers, Deployer, LocalEngineLike, Work
 from ipytilt.engines.context import walk
 from ipytilt.errors import Broke, Cancelled, Rejected, TiltError, Unavailable
 
@@ -42,24 +44,25 @@ _SIGKILLED = 137  # a run step that ends like this was killed with its container
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """What a session runs on: one container engine and the host itself."""
+    """What a session runs on: one container engine, the clusters of its user, and the host itself."""
 
     containers: ContainerEngine
     local: LocalEngineLike
+    clusters: ClusterEngine
+
+    def inside(self, container: Container) -> Containers:
+        """Who acts inside this container."""
+        return self.clusters if container.kind == "kubernetes" else self.containers
 
     def deployer(self, kind: Kind) -> Deployer:
-        """Who deploys resources of this kind; raises `Rejected` for kinds this session cannot deploy."""
+        """Who deploys resources of this kind."""
         match kind:
             case "local":
                 return self.local
             case "compose":
                 return self.containers
             case "kubernetes":
-                raise Rejected(
-                    "Kubernetes resources are not supported yet",
-                    engine="kubernetes",
-                    hint="use docker_compose() for now",
-                )
+                return self.clusters
 
 
 StepStartedHook = Callable[[int, str], None]
@@ -187,10 +190,12 @@ class _Branch:
 
     def _step(self, step: Step) -> bool:
         """Carry one step out; False ends the branch without an error of ours."""
-        work, containers = self._work, self._engines.containers
+        work, engines = self._work, self._engines
         match step:
             case BuildImage():
                 self.result.built.append(self._built(step))
+            case PublishImage():
+                self._publish(step)
             case Apply():
                 deployer = self._engines.deployer(step.resource.kind)
                 images = (*step.images, *self.result.built)
@@ -200,14 +205,14 @@ class _Branch:
             case SyncFiles():
                 self._announce(step.container.name, tuple(c for c in step.copies if not _has_entries(c.local)))
                 with _in_container(self.result, step.container.id):
-                    containers.sync(step.container, step.copies, work)
+                    engines.inside(step.container).sync(step.container, step.copies, work)
             case SyncAll():
                 return self._fill(step)
             case ExecIn():
                 return self._exec(step)
             case RestartContainer():
                 with _in_container(self.result, step.container.id):
-                    containers.restart(step.container, work)
+                    engines.inside(step.container).restart(step.container, work)
             case _:
                 assert_never(step)
         return True
@@ -230,7 +235,7 @@ class _Branch:
             text = f"initial_sync() would copy the stop file {sorted_out.stopped[0]}"
             raise Rejected(text, engine="local", hint="leave it out of the sync, or take it out of fall_back_on()")
         with _in_container(self.result, step.container.id):
-            self._engines.containers.sync(step.container, sorted_out.copies, self._work)
+            self._engines.inside(step.container).sync(step.container, sorted_out.copies, self._work)
         runs = run_steps(sorted_out.runs, step.container)
         for index, run in enumerate(runs):
             if not self._exec(run):
@@ -265,6 +270,12 @@ class _Branch:
             self._work.log(f"Rebuilding {step.image.ref} because image not found in image store")
         return containers.build(self._with_bases(step), self._work)
 
+    def _publish(self, step: PublishImage) -> None:
+        """Make the image this update has just built known to the cluster; one that was there before still is."""
+        index, built = next((i, b) for i, b in enumerate(self.result.built) if b.ref == step.image.ref)
+        if not built.cluster_ref:
+            self.result.built[index] = self._engines.clusters.publish(step, built, self._work)
+
     def _with_bases(self, step: BuildImage) -> BuildImage:
         """Bases built a moment ago take the place of older ones."""
         bases = dict(step.bases) | {b.ref: b.local_ref for b in self.result.built if b.ref in step.image.depends_on}
@@ -275,9 +286,9 @@ class _Branch:
         if not step.echo_off:
             self._work.log(f"[CMD {step.index}/{step.count}] {text}")
         with _in_container(self.result, step.container.id):
-            code = self._engines.containers.exec(step.container, step.argv, self._work)
+            code = self._engines.inside(step.container).exec(step.container, step.argv, self._work)
             if code == _SIGKILLED:
-                raise Broke(f"{text!r} was killed", engine=self._engines.containers.name, doing="live update")
+                raise Broke(f"{text!r} was killed", engine=step.container.kind, doing="live update")
         if code != 0:
             name = step.container.name
             self.result.user_error = f"command {text!r} failed with exit code: {code}"
@@ -316,6 +327,8 @@ def title_of(step: Step) -> str:
         case BuildImage():
             verb = "Building Dockerfile" if isinstance(step.image.build, DockerBuild) else "Building Custom Build"
             return f"{verb}: [{step.image.ref}]"
+        case PublishImage():
+            return f"Pushing {step.image.ref}"
         case Apply():
             return "Running command" if step.resource.kind == "local" else "Deploying"
         case Delete():

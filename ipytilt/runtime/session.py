@@ -128,6 +128,7 @@ class Session:
         if self._watcher is not None:
             self._watcher.stop()
         if self._engines is not None:  # somebody may have asked for them before anything was started
+            self._engines.clusters.close()
             self._engines.containers.close()
         from ipytilt import processes
 
@@ -140,6 +141,7 @@ class Session:
         with self._connecting:
             if self._engines is None:
                 from ipytilt.engines.choose import choose
+                from ipytilt.engines.kubernetes import KubernetesEngine
                 from ipytilt.engines.local import LocalEngine
 
                 containers, note = choose(self.config.engine, os.environ)
@@ -147,7 +149,7 @@ class Session:
                     if self._stopped:
                         containers.close()
                         raise self._over()
-                    self._engines = Engines(containers, LocalEngine())
+                    self._engines = Engines(containers, LocalEngine(), KubernetesEngine(containers))
                 self.logs.append(ALL, note)
             return self._engines
 

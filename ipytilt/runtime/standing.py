@@ -13,8 +13,19 @@ from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from ipytilt.core import events as ev
-from ipytilt.core.steps import Attach, Follow, Order, Serve, Watch
-from ipytilt.engines.base import ContainersSeen, EngineSeen, Fact, Observer, ProbeSeen, ServerSeen, Stop
+from ipytilt.core.steps import Attach, Follow, Forward, ObserveCluster, ObservePods, Order, Serve, Watch
+from ipytilt.engines.base import (
+    ClusterSeen,
+    ContainersSeen,
+    EngineSeen,
+    Fact,
+    ForwardSeen,
+    Observer,
+    PodsFound,
+    ProbeSeen,
+    ServerSeen,
+    Stop,
+)
 from ipytilt.errors import TiltError
 from ipytilt.runtime.execute import Engines, info_of
 from ipytilt.runtime.logs import ALL, Logs
@@ -109,14 +120,30 @@ class Standing:
             self._logs.append(name, f"{info.message}\n{info.trace}", level="error")
 
     def _observer(self, order: Order) -> Observer:
-        return self._engines().local if isinstance(order, Serve) else self._engines().containers
+        engines = self._engines()
+        match order:
+            case Serve():
+                return engines.local
+            case ObserveCluster() | ObservePods() | Forward():
+                return engines.clusters
+            case Follow(kind="kubernetes") | Attach(kind="kubernetes"):
+                return engines.clusters
+            case _:
+                return engines.containers
 
     def _fact(self, fact: Fact) -> None:
         at = self._clock()
         fact = self._logs.without_secrets(fact)  # the state holds no more than the log shows
         match fact:
             case EngineSeen():
-                self._post(ev.EngineChanged("compose", fact.problem, at))
+                kind = "kubernetes" if fact.engine == "kubernetes" else "compose"
+                self._post(ev.EngineChanged(kind, self._logs.scrub(fact.problem), at))
+            case ClusterSeen():
+                self._post(ev.ClusterChanged(fact.cluster, at))
+            case PodsFound():
+                self._post(ev.PodsSeen(fact.resource, fact.pods, at))
+            case ForwardSeen():
+                self._post(ev.Forwarded(fact.resource, fact.port, fact.problem, at))
             case ContainersSeen():
                 self._post(ev.RuntimeSeen(fact.resource, fact.containers, at))
             case ServerSeen():
@@ -136,8 +163,10 @@ def _log_name(order: Order) -> str:
     match order:
         case Serve():
             return order.resource.name
-        case Follow():
+        case Follow() | Forward():
             return order.resource
+        case ObservePods():
+            return order.resource.name
         case _:
             return ALL
 
@@ -146,7 +175,11 @@ def _span(order: Order) -> str:
     match order:
         case Serve():
             return f"localserve:{order.after_run}"
+        case Follow(kind="kubernetes"):
+            return f"pod:{order.resource}"
         case Follow():
             return f"dc:{order.resource}"
+        case ObservePods():
+            return f"monitor:{order.resource.name}"
         case _:
             return ""

@@ -57,11 +57,11 @@ def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
     builds = Builds(draft.images)
     image_builds.attach_live_updates(draft, builds)
     names = {(service.project, service.service): service.name for service in draft.services}
-    kube = kube_assemble.group(draft, builds)
+    kube = kube_assemble.group(draft, builds, host)
     services = [_service(service, draft.projects[service.project], names, builds) for service in draft.services]
     unused = _unused(draft, builds)
     draft.warnings += _unused_images(unused, draft, kube, builds)
-    kube_assemble.check(kube, draft, builds, host)
+    kube_assemble.check(kube, builds)
     if draft.registry and services:
         raise Wrong("default_registry is not supported with docker compose")
     made = [*map(_kubernetes, kube), *services]

@@ -15,7 +15,7 @@ from ipytilt.core import manifests
 from ipytilt.core.images import Reference, parse
 from ipytilt.core.jsonpath import JsonPath
 from ipytilt.core.manifests import Identity
-from ipytilt.core.spec import ImageLocator, Kubernetes, PortForward, Secret
+from ipytilt.core.spec import ImageLocator, KubeContext, Kubernetes, PortForward, Secret
 from ipytilt.starlark import EvalError
 from ipytilt.tiltfile import image_builds, kube_context
 from ipytilt.tiltfile.draft import Draft, ImageDraft, ResourceDraft, Wrong
@@ -52,9 +52,9 @@ class KubeResource(ResourceDraft):
     target: Kubernetes = field(default_factory=Kubernetes)
 
 
-def group(draft: Draft, builds: Builds) -> list[KubeResource]:
+def group(draft: Draft, builds: Builds, host: Host) -> list[KubeResource]:
     """The resources in the order they are listed; `uncategorized`, with what belongs nowhere, is the last one."""
-    grouping = _Grouping(draft, builds)
+    grouping = _Grouping(draft, builds, _context(draft, host))
     grouping.custom_deploys()
     grouping.workloads()
     grouping.leftover_pod_makers()
@@ -75,9 +75,10 @@ def group(draft: Draft, builds: Builds) -> list[KubeResource]:
 class _Grouping:
     """Objects find their resource one after the other; what has none yet is `free`, in the order of the YAML."""
 
-    def __init__(self, draft: Draft, builds: Builds) -> None:
+    def __init__(self, draft: Draft, builds: Builds, context: KubeContext) -> None:
         self.resources: list[KubeResource] = []
         self.draft = draft
+        self.context = context
         self._builds = builds
         self._in_env = [image for image in builds if image.match_in_env_vars]
         self._rules = {item: tuple(draft.kube.rules_for(item)) for item in draft.kube.objects}
@@ -324,6 +325,7 @@ def _target(resource: KubeResource, grouping: _Grouping) -> Kubernetes:
         extra_pod_selectors=tuple(resource.extra_pod_selectors),
         custom_deploy=replace(custom.deploy, image_deps=tuple(_deps(resource, custom))) if custom else None,
         image_locators=tuple(grouping.locators(ordered)),
+        context=grouping.context,
     )
 
 
@@ -375,8 +377,18 @@ def _hits(path: JsonPath, item: KubeObject) -> list[object]:
 # ---------------------------------------------------------------------------------------------- afterwards
 
 
-def check(resources: Sequence[KubeResource], draft: Draft, builds: Builds, host: Host) -> None:
-    """`Wrong` if an image is to restart its container in place, or the cluster might be a production one."""
+def _context(draft: Draft, host: Host) -> KubeContext:
+    """Where all of it goes; `Wrong` if that might be a production cluster."""
+    if not draft.kube.objects and not draft.kube.custom_deploys:
+        return KubeContext()
+    problem = "Stop! {} might be production. Kubernetes objects are deployed to development clusters only."
+    found = kube_context.current(host)
+    kube_context.check_allowed(found, draft.kube.allowed_contexts, problem)
+    return KubeContext(found.name, found.namespace, found.config) if found else KubeContext()
+
+
+def check(resources: Sequence[KubeResource], builds: Builds) -> None:
+    """`Wrong` if an image is to restart its container in place."""
     restarts = {image.key: image.origin for image in builds if _restarts(image)}
     found = {resource.name: restarts[key] for resource in resources for key in resource.images if key in restarts}
     if found:
@@ -386,9 +398,6 @@ def check(resources: Sequence[KubeResource], draft: Draft, builds: Builds, host:
             origin=next(iter(found.values())),
             hint="use docker_build_with_restart or custom_build_with_restart of ext://restart_process",
         )
-    if resources:
-        problem = "Stop! {} might be production. Kubernetes objects are deployed to development clusters only."
-        kube_context.check_allowed(kube_context.current(host), draft.kube.allowed_contexts, problem)
 
 
 def _restarts(image: ImageDraft) -> bool:

@@ -26,11 +26,15 @@ _Entry = tuple[dict[str, Any], str]  # what a config says of a name, and the fil
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The current context: its name, namespace, and whether its cluster is recognised as one for development."""
+    """The current context: its name, namespace, and whether its cluster is recognised as one for development.
+
+    `config` are the files it was found in and beside, with colons.
+    """
 
     name: str
     namespace: str
     is_development: bool
+    config: str = ""
 
 
 def current(host: Host) -> Context | None:
@@ -38,7 +42,8 @@ def current(host: Host) -> Context | None:
     name = ""
     contexts: dict[str, _Entry] = {}
     clusters: dict[str, _Entry] = {}
-    for path in _paths(host):
+    paths = tuple(_paths(host))
+    for path in paths:
         config = _config(path, host)
         name = name or str(config.get("current-context") or "")
         contexts = {**_named(config.get("contexts"), "context", path), **contexts}
@@ -48,7 +53,9 @@ def current(host: Host) -> Context | None:
     context, _ = contexts.get(name, ({}, ""))
     cluster = str(context.get("cluster") or "")
     known, path = clusters.get(cluster, ({}, ""))
-    return Context(name, str(context.get("namespace") or "default"), _is_development(cluster, known, path))
+    return Context(
+        name, str(context.get("namespace") or "default"), _is_development(cluster, known, path), ":".join(paths)
+    )
 
 
 def check_allowed(context: Context | None, allowed: Collection[str], problem: str) -> None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ipytilt.core import events as ev
 from ipytilt.core.ci import Verdict, verdict
 from ipytilt.core.spec import CISettings, Settings
-from ipytilt.core.steps import Container
+from ipytilt.core.steps import Pod
 from ipytilt.runtime.logs import Logs
 from tests.core.rows import kubernetes, row
 from tests.support.core import World, spec
@@ -17,7 +16,7 @@ def deployed(readiness: str = "wait", **settings: float) -> World:
     """A Kubernetes workload whose first update went well."""
     asked = spec(kubernetes("web", pod_readiness=readiness))
     world = World(replace(asked, settings=Settings(ci=CISettings(**settings))))
-    world.finish("web", ev.Ok())
+    world.finish("web")
     return world
 
 
@@ -26,18 +25,18 @@ def judged(world: World) -> Verdict:
     return verdict(world.state, since=100.0, now=world.now)
 
 
-CRASHING = Container("c", "web-1", "web", "restarting", exit_code=1)
+CRASHING = Pod("web-1", "default", "1", "Running", status="CrashLoopBackOff", problem="container web keeps crashing")
 
 
 @row(174, better="a crash ends the run at once instead of after five minutes; with a grace period it may still recover")
 def _() -> None:
     world = deployed()
-    world.see("web", CRASHING)
+    world.see_pods("web", CRASHING)
     assert judged(world).word == "failure"
     world = deployed(k8s_grace_period=60.0)
-    world.see("web", CRASHING)
+    world.see_pods("web", CRASHING)
     assert judged(world).word == "open"
-    world.see("web", replace(CRASHING, state="running", exit_code=None))
+    world.see_pods("web", replace(CRASHING, ready=True, problem=""))
     assert judged(world).word == "success"
 
 

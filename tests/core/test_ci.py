@@ -11,14 +11,15 @@ from ipytilt.core import events as ev
 from ipytilt.core.ci import Verdict, targets, verdict
 from ipytilt.core.spec import CISettings, Kubernetes, Probe, Resource, Spec, TCPSocketAction
 from ipytilt.core.state import State
-from ipytilt.core.steps import Container
+from ipytilt.core.steps import Container, Pod
 from tests.support.core import MANUAL, World, at, failed, image, local, rules, service, spec
 
 START = 100.0
 CRASHED = Container("c", "web-1", "web", "exited", exit_code=3)
 CREATED = Container("c", "web-1", "web", "created")
 UNHEALTHY = Container("c", "web-1", "web", "running", health="unhealthy")
-PULLING = Container("c", "web-1", "web", "waiting", error="ErrImagePull")
+PULLING = Pod("web-1", "default", "1", "Pending", status="ErrImagePull", problem="container web: ErrImagePull")
+PENDING = Pod("web-1", "default", "1", "Pending", status="ContainerCreating")
 
 
 def with_ci(wanted: Spec, **settings: float) -> Spec:
@@ -38,9 +39,15 @@ def web() -> World:
 
 def cluster(readiness: str = "wait", **settings: float) -> World:
     """One deployed Kubernetes workload."""
-    target = Kubernetes(("{}",), pod_readiness=readiness)  # type: ignore[arg-type]
+    target = Kubernetes(pod_readiness=readiness)  # type: ignore[arg-type]
     world = World(with_ci(spec(Resource("web", target, origin=at(2))), **settings))
-    world.finish("web", ev.Ok())
+    world.finish("web")
+    return world
+
+
+def with_pods(world: World, *pods: Pod) -> World:
+    """The world in which `web` has these pods."""
+    world.see_pods("web", *pods)
     return world
 
 
@@ -109,15 +116,25 @@ ROWS = {
     "180 all is disabled": Row(lambda: World(spec(local("gen"), enabled=())), "success"),
     "a Tiltfile that asks for nothing": Row(lambda: World(spec()), "failure", "asks for nothing"),
     "175 a pod that cannot pull, in its grace": Row(
-        lambda: seeing(cluster(k8s_grace_period=60), PULLING), "open", "web:runtime: ErrImagePull", 50
+        lambda: with_pods(cluster(k8s_grace_period=60), PULLING),
+        "open",
+        "web:runtime: Pod web-1 in error state: container web: ErrImagePull",
+        50,
     ),
     "175 and after it": Row(
-        lambda: seeing(cluster(k8s_grace_period=60), PULLING), "failure", "exceeded grace period: ErrImagePull", 70
+        lambda: with_pods(cluster(k8s_grace_period=60), PULLING),
+        "failure",
+        "exceeded grace period: Pod web-1 in error state: container web: ErrImagePull",
+        70,
     ),
-    "without a grace it fails at once": Row(lambda: seeing(cluster(), PULLING), "failure", "web:runtime: ErrImagePull"),
+    "without a grace it fails at once": Row(
+        lambda: with_pods(cluster(), PULLING),
+        "failure",
+        "web:runtime: Pod web-1 in error state: container web: ErrImagePull",
+    ),
     "177 a workload whose pods do not matter": Row(lambda: cluster("ignore"), "success"),
-    "a job may take its time": Row(lambda: seeing(cluster("succeeded"), CREATED), "open", "web:runtime", 301),
-    "another workload may not": Row(lambda: seeing(cluster(), CREATED), "failure", "Readiness timeout", 301),
+    "a job may take its time": Row(lambda: with_pods(cluster("succeeded"), PENDING), "open", "web:runtime", 301),
+    "another workload may not": Row(lambda: with_pods(cluster(), PENDING), "failure", "Readiness timeout", 301),
 }
 
 

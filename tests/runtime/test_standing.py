@@ -76,7 +76,7 @@ def test_no_secret_gets_into_the_state_with_what_the_world_says() -> None:
     telling: Any = Telling()
     logs, posted = Logs(), list[ev.Event]()
     logs.redact({"hunter22": "[secret]"})
-    standing = Standing(lambda: Engines(telling, telling), lambda *_: None, post=posted.append, logs=logs, clock=float)
+    standing = Standing(lambda: Engines(telling, telling, telling), lambda *_: None, post=posted.append, logs=logs, clock=float)
     standing.start()
     try:
         standing.keep(frozenset({Attach("container", "now")}))
@@ -95,7 +95,9 @@ def test_no_secret_gets_into_the_state_with_what_the_world_says() -> None:
 
 def test_an_order_that_begins_while_all_are_stopped_is_ended() -> None:
     slow: Any = SlowObserver()
-    standing = Standing(lambda: Engines(slow, slow), lambda *_: None, post=lambda _: None, logs=Logs(), clock=float)
+    standing = Standing(
+        lambda: Engines(slow, slow, slow), lambda *_: None, post=lambda _: None, logs=Logs(), clock=float
+    )
     standing.start()
     standing.keep(frozenset({Attach("container", "now")}))
     assert slow.began.wait(WITHIN)

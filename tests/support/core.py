@@ -13,6 +13,7 @@ from dataclasses import replace
 from ipytilt.core import events as ev
 from ipytilt.core.paths import is_below
 from ipytilt.core.plan import Plan, Update, plan
+from ipytilt.core.pods import objects_of
 from ipytilt.core.reduce import reduce
 from ipytilt.core.reduce_run import planned
 from ipytilt.core.spec import (
@@ -21,6 +22,7 @@ from ipytilt.core.spec import (
     ComposeProject,
     DockerBuild,
     Image,
+    Kubernetes,
     LiveUpdate,
     Local,
     Origin,
@@ -32,7 +34,7 @@ from ipytilt.core.spec import (
     TriggerMode,
 )
 from ipytilt.core.state import Record, State, Track, image_watch, local_watch
-from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Container, SyncFiles
+from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Container, Pod, SyncFiles
 
 ROOT = "/p"
 PROJECT = ComposeProject("p", (f"{ROOT}/docker-compose.yml",), ROOT)
@@ -103,7 +105,7 @@ class World:
 
     def __init__(self, wanted: Spec) -> None:
         self.now = 100.0
-        self.state = State()
+        self.state = State(engines={"kubernetes": ""})
         self.started: dict[int, Update] = {}
         self.history: list[Update] = []
         self.plan = Plan()
@@ -191,12 +193,19 @@ class World:
                     known = Container(f"c{next(self._ids)}", f"{update.resource}-1", update.resource, "running")
                 self._containers[update.resource] = known
                 applied = (Applied(update.resource, (known,)),)
+            if isinstance(step, Apply) and isinstance(step.resource.target, Kubernetes):
+                applied = (Applied(update.resource, objects=objects_of(step.resource)),)
         return ev.Ok(built, applied)
 
     def see(self, resource: str, *containers: Container) -> None:
         """The engine reports a resource's containers."""
         self.tick()
         self.post(ev.RuntimeSeen(resource, containers, self.now))
+
+    def see_pods(self, resource: str, *pods: Pod) -> None:
+        """The cluster reports a resource's pods."""
+        self.tick()
+        self.post(ev.PodsSeen(resource, pods, self.now))
 
     def container(self, resource: str) -> Container:
         """The container a resource runs in."""

@@ -14,6 +14,7 @@ from ipytilt.engines.docker.client import ENGINE, Daemon, find_daemon
 from ipytilt.engines.docker.compose import ComposeDeployer
 from ipytilt.engines.docker.containers import DockerContainers
 from ipytilt.engines.docker.observer import DockerObserver
+from ipytilt.engines.docker.push import push
 
 
 class DockerEngine(DockerContainers):
@@ -31,6 +32,20 @@ class DockerEngine(DockerContainers):
     def describe(self) -> str:
         """One line for people: product, version, where."""
         return f"{'Podman' if self.daemon.is_podman else 'Docker'} {self.daemon.version} at {self.daemon.host}"
+
+    @property
+    def environ(self) -> Mapping[str, str]:
+        """See `base.Publisher`."""
+        return self.daemon.environ
+
+    @property
+    def host(self) -> str:
+        """See `base.Publisher`."""
+        return self.daemon.host
+
+    def push(self, local_ref: str, work: Work) -> None:
+        """See `base.Publisher`."""
+        push(self.daemon, local_ref, work)
 
     def build(self, step: BuildImage, work: Work) -> Built:
         """See `base.Builder`."""
