@@ -3,15 +3,16 @@ PYTHON ?= python3
 BOOTSTRAP := $(PYTHON) tools/bootstrap.py
 VENV := .venv/bin/python
 
-.PHONY: demo test docs bench soak storm fuzz lint format clean
+.PHONY: demo test cluster docs bench soak storm fuzz lint format clean
 
 demo:  ## JupyterLab on the quickstart notebook; Ctrl-C ends it
 	@$(BOOTSTRAP)
 	@exec $(VENV) -m tools.demo
 
-test:  ## everything: lint, types, contracts, tests with real Docker, Compose and a browser
+test:  ## everything: lint, types, contracts, tests with real Docker, Compose, Kubernetes and a browser
 	@$(BOOTSTRAP) dev test
 	-@$(VENV) -m tools.rig install
+	-@$(VENV) -m tools.rig cluster install
 	@$(VENV) -m tools.lint; lint=$$?; $(VENV) -m pytest $(ARGS) && exit $$lint
 
 bench:  ## the figures, each beside its floor
@@ -33,6 +34,10 @@ fuzz:  ## 20,000 mutated Tiltfiles; ARGS="--seed 7 --count 500" for others. What
 	@$(BOOTSTRAP) dev test
 	@exec $(VENV) -m tests.fuzz $(ARGS)
 
+cluster:  ## a Kubernetes cluster of one node, until `python -m tools.rig cluster down`; prints its kubeconfig
+	@$(BOOTSTRAP) dev test
+	@exec $(VENV) -m tools.rig cluster up
+
 docs:  ## docs/builtins.md, from the builtins themselves
 	@$(BOOTSTRAP) dev test
 	@exec $(VENV) -m tools.builtins_page
@@ -48,5 +53,6 @@ format:
 
 clean:
 	-@test ! -x $(VENV) || $(VENV) -m tools.rig down
+	-@test ! -x $(VENV) || $(VENV) -m tools.rig cluster down
 	rm -rf .venv .cache test-artifacts .hypothesis ipytilt/labextension
 	rm -rf labextension/lib labextension/node_modules labextension/tsconfig.tsbuildinfo

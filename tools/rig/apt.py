@@ -1,6 +1,6 @@
-"""Debian packages for the rig: what apt can install, and two client plug-ins that only a later release has.
+"""Debian packages for the rig: what apt can install, and what is taken from another release or left uninstalled.
 
-Runs apt as a child process, in the caller's thread. Needs root for installing, not for fetching plug-ins.
+Runs apt as a child process, in the caller's thread. Needs root for installing, not for fetching.
 """
 
 from __future__ import annotations
@@ -15,9 +15,20 @@ from pathlib import Path
 PROGRAMS = {
     "busybox": "busybox-static",
     "chromium": "chromium",
+    "conntrack": "conntrack",
     "dockerd": "docker.io",
+    "ethtool": "ethtool",
+    "go": "golang-go",
     "ip": "iproute2",
+    "ipset": "ipset",
+    "iptables": "iptables",
+    "jq": "jq",
+    "make": "make",
+    "nsenter": "util-linux",
+    "openssl": "openssl",
     "proot": "proot",
+    "rsync": "rsync",
+    "socat": "socat",
     "unshare": "util-linux",
 }
 PLUGINS = {"docker-compose": "docker-compose", "docker-buildx": "docker-buildx"}
@@ -47,8 +58,8 @@ def install_missing(programs: Iterable[str], packages: Iterable[str] = ()) -> No
         raise CannotInstallError(f"missing here: {', '.join(packages)}; as root on Debian: {' '.join(command)}")
     quiet = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     lock = ["-o", "DPkg::Lock::Timeout=600"]
-    _run(["apt-get", *lock, "update"], env=quiet)
-    _run(["apt-get", *lock, *command[1:]], env=quiet)
+    run(["apt-get", *lock, "update"], env=quiet)
+    run(["apt-get", *lock, *command[1:]], env=quiet)
 
 
 def fetch_plugins(into: Path) -> None:
@@ -59,24 +70,44 @@ def fetch_plugins(into: Path) -> None:
     if find("apt-get") is None or not _KEYRING.exists():
         raise CannotInstallError("docker compose v2 or docker buildx is missing; install Docker's CLI plug-ins")
     work = into.parent / "apt"
-    options = _private_apt(work)
-    _run(["apt-get", *options, "update"])
-    _run(["apt-get", *options, "download", *missing], cwd=work)
-    for package in sorted(work.glob("*.deb")):
-        _run(["dpkg", "-x", str(package), str(work / "tree")])
+    fetch(missing, release=PLUGIN_RELEASE, work=work)
     into.mkdir(parents=True, exist_ok=True)
     for plugin in PLUGINS:
         shutil.copy2(work / "tree" / _PLUGIN_FOLDER / plugin, into / plugin)
     shutil.rmtree(work)
 
 
-def _private_apt(work: Path) -> list[str]:
-    """Lay out an apt configuration of our own in ``work``: the machine's own mirror, a later release, checked keys."""
+def fetch(packages: Sequence[str], *, release: str, work: Path) -> None:
+    """Unpack packages of a Debian release into ``work/tree`` without installing them: no service of theirs starts.
+
+    ``work`` is emptied first. Raises CannotInstallError.
+    """
+    options = _private_apt(work, f"deb [signed-by={_KEYRING}] {_mirror()} {release} main")
+    run(["apt-get", *options, "update"])
+    run(["apt-get", *options, "download", *packages], cwd=work)
+    for package in sorted(work.glob("*.deb")):
+        run(["dpkg", "-x", str(package), str(work / "tree")])
+
+
+def fetch_source(package: str, *, release: str, work: Path) -> tuple[Path, str]:
+    """Unpack a source package of a Debian release in ``work``, emptied first; return its tree and its version.
+
+    Raises CannotInstallError.
+    """
+    options = _private_apt(work, f"deb-src [signed-by={_KEYRING}] {_mirror()} {release} main")
+    run(["apt-get", *options, "update"])
+    run(["apt-get", *options, "--only-source", "source", package], cwd=work)
+    version = next(work.glob("*.dsc")).stem.partition("_")[2]
+    return next(path for path in work.glob(f"{package}-*") if path.is_dir()), version
+
+
+def _private_apt(work: Path, source: str) -> list[str]:
+    """Lay out an apt configuration of our own in ``work``: one source, and keys that are checked."""
     shutil.rmtree(work, ignore_errors=True)
     for folder in ("lists/partial", "cache/archives/partial"):
         (work / folder).mkdir(parents=True)
     sources = work / "sources.list"
-    sources.write_text(f"deb [signed-by={_KEYRING}] {_mirror()} {PLUGIN_RELEASE} main\n")
+    sources.write_text(f"{source}\n")
     settings = {
         "Dir::Etc::sourcelist": sources,
         "Dir::Etc::sourceparts": "-",
@@ -93,16 +124,15 @@ def _private_apt(work: Path) -> list[str]:
 
 def _mirror() -> str:
     """Return the address this machine gets its Debian packages from."""
-    listing = _run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main"])
+    listing = run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main"])
     for address in listing.split():
         if address.rstrip("/").endswith("/debian"):
             return address
-    raise CannotInstallError(
-        "apt has no source of Debian's main packages to take docker-compose and docker-buildx from"
-    )
+    raise CannotInstallError("apt has no source of Debian's main packages here")
 
 
-def _run(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+def run(command: Sequence[str], *, env: Mapping[str, str] | None = None, cwd: Path | None = None) -> str:
+    """Run a program to its end and return what it printed. Raises CannotInstallError with the end of its errors."""
     done = subprocess.run(
         command, env=env, cwd=cwd, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False
     )

@@ -7,6 +7,7 @@ one program that sleeps and no shell at all. Runs the docker client as a child p
 from __future__ import annotations
 
 import io
+import json
 import os
 import subprocess
 import tarfile
@@ -33,6 +34,12 @@ def make(env: Mapping[str, str], *, stand_in: bool) -> None:
     if stand_in:
         _docker(env, "tag", BASE, STAND_IN)
         _import(env, python_image.STAND_IN, python_image.tree(_base()), [_PATH, 'CMD ["python3"]'])
+
+
+def make_pause(env: Mapping[str, str], name: str) -> None:
+    """Make the image that holds a pod's sandbox open: it does nothing, and ends as soon as it is told to."""
+    wait = "trap 'exit 0' TERM INT; while :; do sleep 86400 & wait $!; done"
+    _import(env, name, _base(), [_PATH, f"CMD {json.dumps(['/bin/sh', '-c', wait])}"])
 
 
 def _import(env: Mapping[str, str], name: str, tree: bytes, changes: list[str]) -> None:

@@ -9,24 +9,24 @@ one word a line ("halt", "resume"), and are answered with one line each. ``--det
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tools.processes import command_line, parents
-from tools.rig.apt import find
+from tools.rig import network
+from tools.rig.service import Service, until
 
 PREFIX = "ipytilt-rig-"
-_PR_SET_PDEATHSIG = 1
-_READY_SECONDS = 60
-_STOP_SECONDS = 20
+_REMOVE_SECONDS = 20
+# How the names of programs begin that are known by the folder in their command line.
+_DAEMONS = ("containerd", "dockerd", "etcd", "kube")
+_ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def folder_of(pid: int) -> Path:
@@ -39,108 +39,100 @@ def host_of(folder: Path) -> str:
     return f"unix://{folder / 'docker.sock'}"
 
 
-class Dockerd:
-    """One daemon with its data, socket and bridge under ``folder``."""
+def dockerd(folder: Path, *flags: str, enter: Sequence[str] = ()) -> Service:
+    """One daemon with its data and its socket under ``folder``; ``enter`` is a program that runs it."""
+    own = {"--data-root": folder / "data", "--exec-root": folder / "exec", "--pidfile": folder / "pid"}
+    words = [word for flag, path in own.items() for word in (flag, str(path))]
+    command = [*enter, "dockerd", *words, "--host", host_of(folder), "--shutdown-timeout", "5", *flags]
+    return Service(
+        command, log=folder / "dockerd.log", answers=lambda: docker(folder, "version", timeout=5) is not None
+    )
 
-    def __init__(self, folder: Path, *, isolated: bool) -> None:
-        self.folder = folder
-        self._isolated = isolated
-        self._process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
-        """Start dockerd and return when it answers. Raises RuntimeError with the end of its log."""
-        command = self._command()
-        log = self.folder / "dockerd.log"
-        with log.open("ab") as out:
-            self._process = subprocess.Popen(
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - no threads here, and nothing else ends it with us
-            )
-        process = self._process
-        if (
-            not _until(lambda: process.poll() is not None or self._answers(), _READY_SECONDS)
-            or process.poll() is not None
-        ):
-            raise RuntimeError(f"dockerd did not come up; its log ends:\n{log.read_text(errors='replace')[-2000:]}")
+def _isolated(folder: Path) -> Service:
+    return dockerd(folder, enter=["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"])
 
-    def stop(self) -> None:
-        """End dockerd; data and socket folder stay."""
-        if self._process is None:
-            return
-        self._process.terminate()
-        try:
-            self._process.wait(_STOP_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._process = None
 
-    def _command(self) -> list[str]:
-        folder = self.folder
-        flags = ["--data-root", folder / "data", "--exec-root", folder / "exec", "--pidfile", folder / "pid"]
-        words = ["dockerd", *map(str, flags), "--host", host_of(folder), "--shutdown-timeout", "5"]
-        if self._isolated:
-            return ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh", *words]
-        # No packet filter: another daemon's rules stay as they are, and publishing on loopback needs none.
-        return [*words, "--iptables=false", "--bridge", _bridge_of(folder)]
-
-    def _answers(self) -> bool:
-        return _docker(self.folder, "version", timeout=5) is not None
+def _on_a_bridge(folder: Path) -> Service:
+    network.make_bridge(_bridge_of(folder), network.free_network("10.213."))
+    # No packet filter: another daemon's rules stay as they are, and publishing on loopback needs none.
+    return dockerd(folder, "--iptables=false", "--bridge", _bridge_of(folder))
 
 
 def tear_down(folder: Path) -> None:
     """End whatever still runs from ``folder`` and remove its mounts, bridge and files."""
+    end_all(folder)
+    subprocess.run(["ip", "link", "delete", _bridge_of(folder)], check=False, capture_output=True)
+    remove(folder)
+
+
+def end_all(folder: Path) -> None:
+    """End the daemons and shims that name ``folder`` in their command line, and all that descends from them."""
     for pid in _processes_of(folder):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
+
+
+def remove(folder: Path) -> None:
+    """Remove a folder that nothing runs from any more, and what is mounted below it."""
     for mount in _mounts_below(folder):
         subprocess.run(["umount", "--lazy", mount], check=False, capture_output=True)
-    subprocess.run(["ip", "link", "delete", _bridge_of(folder)], check=False, capture_output=True)
-    _until(lambda: _removed(folder), _STOP_SECONDS)
+    until(lambda: _removed(folder), _REMOVE_SECONDS)
+
+
+def is_running(program: str) -> bool:
+    """Whether any process of this machine is called so."""
+    return any(words and Path(words[0]).name == program for words in map(command_line, parents()))
 
 
 def main(arguments: list[str]) -> None:
     """Run one daemon until the leash is let go or SIGTERM comes."""
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, _leave)
+    end_when_told()
     folder = folder_of(os.getpid())
     tear_down(folder)
     folder.mkdir(mode=0o700)
-    daemon = Dockerd(folder, isolated="--isolated" in arguments)
+    daemon: Service | None = None
     try:
-        if "--isolated" not in arguments:
-            _make_bridge(_bridge_of(folder))
+        daemon = _isolated(folder) if "--isolated" in arguments else _on_a_bridge(folder)
         daemon.start()
-        _say("ready")
+        say("ready")
         if "--detached" in arguments:
             signal.pause()
         for line in sys.stdin:
             {"halt": daemon.stop, "resume": daemon.start}[line.strip()]()
-            _say(line.strip())
+            say(line.strip())
     except (RuntimeError, OSError) as error:
-        _say(f"failed: {error}")
+        say(f"failed: {error}")
         raise SystemExit(1) from error
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        _remove_contents(folder)
-        daemon.stop()
+        ignore_signals()
+        remove_contents(folder)
+        if daemon is not None:
+            daemon.stop()
         tear_down(folder)
 
 
-def _remove_contents(folder: Path) -> None:
+def end_when_told() -> None:
+    """Make each of the signals that mean so end this process through its ``finally``."""
+    for number in _ENDING:
+        signal.signal(number, _leave)
+
+
+def ignore_signals() -> None:
+    """Let nothing interrupt the clearing up."""
+    for number in _ENDING:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def remove_contents(folder: Path) -> None:
     """Remove containers and networks while the daemon still can; their bridges are in nobody's folder."""
-    containers = _docker(folder, "ps", "--all", "--quiet", timeout=10)
+    containers = docker(folder, "ps", "--all", "--quiet", timeout=10)
     if containers:
-        _docker(folder, "rm", "--force", *containers.split(), timeout=60)
-    _docker(folder, "network", "prune", "--force", timeout=30)
+        docker(folder, "rm", "--force", *containers.split(), timeout=60)
+    docker(folder, "network", "prune", "--force", timeout=30)
 
 
-def _docker(folder: Path, *words: str, timeout: float) -> str | None:
+def docker(folder: Path, *words: str, timeout: float) -> str | None:
     """Return what the docker client prints, or None when it fails."""
     with contextlib.suppress(subprocess.SubprocessError):
         command = ["docker", "--host", host_of(folder), *words]
@@ -152,18 +144,7 @@ def _bridge_of(folder: Path) -> str:
     return f"itr{folder.name.removeprefix(PREFIX)}"
 
 
-def _make_bridge(name: str) -> None:
-    ip = find("ip") or "ip"
-    taken = subprocess.run([ip, "-4", "route"], check=True, capture_output=True, text=True).stdout
-    first = os.getpid() % 250
-    network = next(net for net in (f"10.213.{(first + n) % 250}." for n in range(250)) if net not in taken)
-    for words in (["add", "name", name, "type", "bridge"], ["set", name, "up"]):
-        subprocess.run([ip, "link", *words], check=True, capture_output=True)
-    subprocess.run([ip, "address", "add", f"{network}1/24", "dev", name], check=True, capture_output=True)
-
-
 def _processes_of(folder: Path) -> Iterator[int]:
-    """Yield the daemons and shims that name ``folder`` in their command line, and all that descends from them."""
     parent_of = parents()
     roots = {pid for pid in parent_of if _is_runtime(command_line(pid), folder)}
     for pid in parent_of:
@@ -175,11 +156,7 @@ def _processes_of(folder: Path) -> Iterator[int]:
 
 
 def _is_runtime(words: list[str], folder: Path) -> bool:
-    return (
-        bool(words)
-        and Path(words[0]).name.startswith(("dockerd", "containerd"))
-        and any(f"{folder}/" in word for word in words)
-    )
+    return bool(words) and Path(words[0]).name.startswith(_DAEMONS) and any(f"{folder}/" in word for word in words)
 
 
 def _mounts_below(folder: Path) -> list[str]:
@@ -192,25 +169,12 @@ def _removed(folder: Path) -> bool:
     return not folder.exists()
 
 
-def _until(condition: Callable[[], object], seconds: float) -> bool:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(0.05)
-    return True
-
-
-def _die_with_parent() -> None:
-    # SIGTERM lets dockerd end its containers itself.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
 def _leave(*_: object) -> None:
     raise SystemExit(0)
 
 
-def _say(line: str) -> None:
+def say(line: str) -> None:
+    """Answer the owner, who may be gone."""
     with contextlib.suppress(OSError):
         sys.stdout.write(line.replace("\n", "\\n") + "\n")
         sys.stdout.flush()
