@@ -88,19 +88,55 @@ CASES = [
     pytest.param(
         Pace(),
         [(0, f"/{n:03}", DONE) for n in range(100)],
-        [(0.05, tuple(f"/{n:03}" for n in range(100)))],
-        id="the more files, the longer the rest",
+        [(0.02, tuple(f"/{n:03}" for n in range(100)))],
+        id="a storm without a pause is over soon",
     ),
     pytest.param(
         Pace(),
-        [(0, f"/{n:04}", DONE) for n in range(5000)],
-        [(0.2, tuple(f"/{n:04}" for n in range(5000)))],
+        [(0, "/a", OPEN), (0.015, "/b", OPEN), (0.04, "/c", OPEN), (0.085, "/d", OPEN)],
+        [(0.175, ("/a", "/b", "/c", "/d"))],
+        id="the longer the pauses, the longer the rest",
+    ),
+    pytest.param(
+        Pace(),
+        [(step * 0.01, "/log", OPEN) for step in range(121)],
+        [(1.26, ("/log",))],
+        id="the longer it takes, the longer the rest",
+    ),
+    pytest.param(
+        Pace(cap=60),
+        [(step * 0.01, "/log", OPEN) for step in range(2001)],
+        [(20.2, ("/log",))],
         id="a storm rests no longer than it must",
     ),
     pytest.param(
         Pace(),
+        [(step * 0.0001, f"/d/{step:03}", DONE) for step in range(500)] + [(0.05, "/d", DONE)],
+        [(0.053, ("/d", *(f"/d/{step:03}" for step in range(500))))],
+        id="a removed directory is one change, with all that was in it",
+    ),
+    pytest.param(
+        Pace(),
+        [(0, "/d", DONE), (0, "/d/a", DONE), (0, "/d/b", DONE), (0, "/d/c", DONE)],
+        [(0.003, ("/d", "/d/a", "/d/b", "/d/c"))],
+        id="a removed directory that is reported before what was in it",
+    ),
+    pytest.param(
+        Pace(),
+        [(0, "/d", DONE), (0, "/d/a", DONE), (0, "/d/b", DONE), (0, "/d2", DONE)],
+        [(0.02, ("/d", "/d/a", "/d/b", "/d2"))],
+        id="a removed directory and something else wait for company",
+    ),
+    pytest.param(
+        Pace(),
+        [(0, "/d/a", DONE), (0, "/d", DONE), (0.001, "/d", OPEN), (0.002, "/d/a", DONE), (0.002, "/d/b", DONE)],
+        [(0.022, ("/d", "/d/a", "/d/b"))],
+        id="a directory that was removed and made again waits for company",
+    ),
+    pytest.param(
+        Pace(),
         [(step * 0.0025, f"/{step:03}", DONE) for step in range(400)],
-        [(1.1975, tuple(f"/{step:03}" for step in range(400)))],
+        [(1.047375, tuple(f"/{step:03}" for step in range(400)))],
         id="case 3 at the default pace",
     ),
     pytest.param(
@@ -112,7 +148,7 @@ CASES = [
     pytest.param(
         Pace(cap=1),
         [(step * 0.01, "/log", OPEN) for step in range(150)],
-        [(1.0, ("/log",)), (1.51, ("/log",))],
+        [(1.0, ("/log",)), (1.5145, ("/log",))],
         id="a file written without pause is cut at the cap",
     ),
 ]
