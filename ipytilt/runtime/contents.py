@@ -3,7 +3,8 @@
 Owned by the watcher's dispatcher (thread `ipytilt-watcher`), which asks when a batch has rested; `keep` may be called
 from any thread. What a file held before its first report is learned while there is nothing else to do, from files that
 have not changed since before their watch stood: of any other, a change might be on its way that would then be missed.
-Big files are not read; they count as changed whenever somebody touched them.
+What is left of a batch after a few milliseconds is learned anew in the same way. Big files are not read; they count as
+changed whenever somebody touched them.
 """
 
 from __future__ import annotations
@@ -11,22 +12,28 @@ from __future__ import annotations
 import os
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from hashlib import blake2b
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
 from ipytilt.core.paths import Matcher
 from ipytilt.core.steps import Watch
 from ipytilt.engines.context import walk
+from ipytilt.runtime.manifest import clock_ns
 
 Content: TypeAlias = tuple[int, bytes]
 """Mode, and a digest of the bytes (of a link: of its target; of a directory: nothing)."""
 
+_Lesson: TypeAlias = tuple[str, Literal["first", "again"]]
+
 _LARGEST = 1_000_000
 _LEARNED_FILES = 5_000
 _LEARNED_AT_ONCE = 20
-_SECONDS_PER_BATCH = 0.02
+_SECONDS_WHILE_SAME, _SECONDS = 0.1, 0.005
+"""How long to look through a batch: longer while nothing in it has changed, as then all of it may be passed over."""
+
 _ON_ITS_WAY_NS = 15_000_000_000  # longer than a batch may take to be reported
 
 
@@ -36,7 +43,7 @@ class Contents:
     def __init__(self) -> None:
         self._watches: Mapping[str, Watch] = {}
         self._known: dict[str, dict[str, Content]] = {}
-        self._lessons: dict[str, Iterator[None]] = {}
+        self._lessons: dict[_Lesson, Iterator[None]] = {}
 
     @property
     def is_learning(self) -> bool:
@@ -46,16 +53,15 @@ class Contents:
     def keep(self, watches: Mapping[str, Watch], since_ns: int) -> None:
         """Know of these watches and no others; files changed after `since_ns` will be reported (`clock_ns`)."""
         known: dict[str, dict[str, Content]] = {}
-        lessons: dict[str, Iterator[None]] = {}
+        lessons: dict[_Lesson, Iterator[None]] = {}
         for name, watch in watches.items():
             if self._watches.get(name) == watch:
                 known[name] = self._known[name]
-                if name in self._lessons:
-                    lessons[name] = self._lessons[name]
+                lessons |= {each: lesson for each, lesson in self._lessons.items() if each[0] == name}
                 continue
             known[name] = {}
             before_ns = since_ns - (_ON_ITS_WAY_NS if name in self._watches else 0)
-            lessons[name] = _lesson(watch, known[name], before_ns)
+            lessons[name, "first"] = _lesson(watch, known[name], before_ns)
         self._watches, self._known, self._lessons = dict(watches), known, lessons
 
     def learn(self) -> None:
@@ -71,16 +77,29 @@ class Contents:
         """Those of `paths` that are as they were when this was last asked of them, or learned; remembers all."""
         known = self._known.get(watch, {})
         same = set()
-        deadline = time.monotonic() + _SECONDS_PER_BATCH
-        for path in paths:
-            content = content_of(path) if time.monotonic() < deadline else None
-            if content is None:
-                known.pop(path, None)
-                continue
-            if known.get(path) == content:
+        began, reported_ns = time.monotonic(), clock_ns()
+        left = deque(paths)
+        all_same = True
+        while left and time.monotonic() - began < (_SECONDS_WHILE_SAME if all_same else _SECONDS):
+            path = left.popleft()
+            content, before = content_of(path), known.pop(path, None)
+            if content is not None:
+                known[path] = content
+            if content is not None and content == before:
                 same.add(path)
-            known[path] = content
+            else:
+                all_same = False
+        if left:
+            self._forget(watch, left, reported_ns)
         return frozenset(same)
+
+    def _forget(self, watch: str, paths: Sequence[str], before_ns: int) -> None:
+        """Learn anew what these hold, when there is time for it."""
+        known = self._known.get(watch, {})
+        for path in paths:
+            known.pop(path, None)
+        if watch in self._known:
+            self._lessons[watch, "again"] = _relearned(paths, known, before_ns)
 
 
 def content_of(path: str) -> Content | None:
@@ -120,6 +139,13 @@ def _lesson(watch: Watch, known: dict[str, Content], before_ns: int) -> Iterator
                 left -= 1
                 _learn(path, status, known, before_ns=before_ns)
                 yield
+
+
+def _relearned(paths: Iterable[str], known: dict[str, Content], before_ns: int) -> Iterator[None]:
+    for path in paths:
+        with suppress(OSError):
+            _learn(path, os.lstat(path), known, before_ns=before_ns)
+        yield
 
 
 def _files(root: str, matcher: Matcher) -> Iterator[tuple[str, os.stat_result]]:

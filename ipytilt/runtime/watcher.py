@@ -20,7 +20,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from watchdog.events import (
     DirCreatedEvent,
@@ -205,6 +205,7 @@ class _Changed(FileSystemEvent):
         super().__init__(_EVERYTHING.path)
         self.paths = paths
         self.scopes = scopes
+        self.at = time.monotonic()  # rest counts from here, however late the dispatcher gets to it
 
 
 class _Flush(FileSystemEvent):
@@ -269,12 +270,19 @@ class _Dispatcher(EventDispatcher):
                 if learning:
                     self._contents.learn()
             else:
-                self.event_queue.task_done()
-                if entry is not EventDispatcher.stop_event and isinstance(entry[0], _Flush):
-                    self._post_all(entry[0])
-                elif entry is not EventDispatcher.stop_event:
-                    self._collect(entry[0])
+                self._take(entry)
+                for _ in range(self.event_queue.qsize()):  # nothing has rested while there is news of it
+                    self._take(self.event_queue.get_nowait())
             wake_at = self._post_due()
+
+    def _take(self, entry: Any) -> None:
+        self.event_queue.task_done()
+        if entry is EventDispatcher.stop_event:
+            return
+        if isinstance(entry[0], _Flush):
+            self._post_all(entry[0])
+        else:
+            self._collect(entry[0])
 
     def _collect(self, event: _Changed) -> None:
         batches = self._batches
@@ -283,11 +291,10 @@ class _Dispatcher(EventDispatcher):
             for scope in event.scopes:
                 for watch, known_as in scope.routed(path):
                     changes.setdefault(watch, {})[known_as] = complete
-        now = time.monotonic()
         for watch, paths in changes.items():
             if watch in batches:
-                batches[watch].add(paths, now)
-                self._changed_at[watch] = now
+                batches[watch].add(paths, event.at)
+                self._changed_at[watch] = event.at
 
     def _post_all(self, flush: _Flush) -> None:
         for watch, batch in self._batches.items():

@@ -86,11 +86,32 @@ def test_ignored_and_big_files_are_not_read(tmp_path: Path, monkeypatch: pytest.
 def test_what_takes_too_long_counts_as_changed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "file")
     found = known(tmp_path)
-    monkeypatch.setattr(contents, "_SECONDS_PER_BATCH", -1.0)
-    assert ask(found, file) == set()
-    monkeypatch.setattr(contents, "_SECONDS_PER_BATCH", 10.0)
+    with monkeypatch.context() as hurried:
+        hurried.setattr(contents, "_SECONDS_WHILE_SAME", -1.0)
+        assert ask(found, file) == set()
     assert ask(found, file) == set()
     assert ask(found, file) == {"file"}
+
+
+def test_after_a_change_only_a_moment_is_spent_and_the_rest_is_learned_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not of what has changed since: its change is on its way."""
+    monkeypatch.setattr(contents, "_SECONDS", -1.0)
+    same, changed, left, late = (write(tmp_path / name, "one") for name in ("same", "changed", "left", "late"))
+    found = known(tmp_path)
+    write(changed, "two")
+    begin = clock_ns()
+    eventually(lambda: clock_ns() > begin)
+    assert ask(found, same, changed, left, late, tmp_path / "gone") == {"same"}
+    assert ask(found, left) == set()
+    write(changed, "three")
+    assert ask(found, same, changed, left, late) == {"same"}
+    write(late, "two")
+    while found.is_learning:
+        found.learn()
+    assert ask(found, left) == {"left"}
+    assert ask(found, late) == set()
 
 
 @pytest.fixture
