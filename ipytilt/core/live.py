@@ -99,6 +99,7 @@ def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ..
     unmatched: list[str] = []
     stopped: list[str] = []
     handled: list[str] = []
+    rule_of = {sync: f"sync({_short(sync.local, rules.base)!r}, {sync.container!r})" for sync in rules.syncs}
     for path in files:
         sync = first_sync(rules, path)
         stop = next((s for s in rules.stop_paths if is_below(path, s.path)), None)
@@ -117,8 +118,7 @@ def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ..
         )
         copies[target] = Copy(path, target, sync.local)
         handled.append(path)
-        rule = f"sync({_short(sync.local, rules.base)!r}, {sync.container!r})"
-        because.append(Because(f"{rule} puts it at {target}", sync.origin, path))
+        because.append(Because(f"{rule_of[sync]} puts it at {target}", sync.origin, path))
     runs: list[RunStep] = []
     for run in rules.runs:
         hit = next((p for p in handled if run.triggers and _covers(run, p)), "")

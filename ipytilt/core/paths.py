@@ -76,7 +76,7 @@ def container_path(local_source: str, target: str, *, path: str, source_is_file:
     """
     if source_is_file:
         return posixpath.join(target, posixpath.basename(local_source)) if target.endswith("/") else target
-    return posixpath.normpath(posixpath.join(target, posixpath.relpath(path, local_source)))
+    return posixpath.normpath(posixpath.join(target, path[len(local_source) :].lstrip("/")))
 
 
 # ---------------------------------------------------------------------------------------------- writing patterns

@@ -124,6 +124,35 @@ def test_files_go_out_and_come_back(session: ExecSession, tmp_path: Path) -> Non
     assert [path.name for path in sorted(target.rglob("*"))] == ["b", "deep"]
 
 
+def test_much_goes_in_blocks_where_dd_can_fill_them(session: ExecSession, tmp_path: Path) -> None:
+    source, target = tmp_path / "source", tmp_path / "target"
+    source.mkdir()
+    for number in range(300):
+        (source / f"{number}").write_bytes(f"{number}\n".encode() * 2_000)
+    pairs = [(path, target / path.name) for path in source.iterdir()]
+    for lacks in (frozenset[str](), frozenset({"dd"})):
+        session.lacks = lacks
+        shutil.rmtree(target, ignore_errors=True)
+        assert put(session, *pairs) == 0
+        assert {path.name: path.read_bytes() for path in target.iterdir()} == {
+            path.name: path.read_bytes() for path in source.iterdir()
+        }
+        assert run(session, "true") == 0
+
+
+def test_an_archive_that_cannot_be_made_ends_the_session(tmp_path: Path) -> None:
+    def chunks() -> Iterator[bytes]:
+        yield bytes(100_000)
+        raise OSError("a disk is broken")
+
+    session = ExecSession(Pipes("sh"))
+    with pytest.raises(OSError, match="a disk is broken"):
+        session.put(200_000, chunks(), removals=(), output=lambda _: None, timeout=10)
+    with pytest.raises(SessionLost):
+        run(session, "true")
+    session.close()
+
+
 def test_a_failed_removal_copies_nothing_and_keeps_in_step(
     session: ExecSession, tmp_path: Path, said: bytearray
 ) -> None:
@@ -191,7 +220,7 @@ def test_missing_tools_are_named(tmp_path: Path) -> None:
         assert found
         (tmp_path / tool).symlink_to(found)
     session = ExecSession(Pipes("sh", path=str(tmp_path)))
-    assert session.lacks == {"head", "tar"}
+    assert session.lacks == {"head", "tar", "dd"}
     session.close()
 
 
