@@ -20,6 +20,7 @@ from ipytilt.core.lint import certain, rendered
 from ipytilt.core.status import is_wanted
 from ipytilt.errors import UsageError
 from ipytilt.processes import describe
+from ipytilt.runtime import waiting
 from ipytilt.runtime.logs import Line
 from ipytilt.runtime.session import Session
 from ipytilt.views import answers, wire
@@ -27,6 +28,7 @@ from ipytilt.views import text as tables
 from ipytilt.views.rows import session_view
 
 TAIL_LINES = 200
+PRUNE_SECONDS = 300.0
 HEALTHY = "SUCCESS. All workloads are healthy."
 
 
@@ -339,6 +341,14 @@ def _export(session: Session, words: argparse.Namespace) -> Answer:
 @verb("engine", "Say which engine the session runs on.")
 def _engine(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
     return Answer(session.engines().containers.describe())
+
+
+@verb("docker-prune", "Remove old images that ipytilt built, as docker_prune_settings() says.")
+def _docker_prune(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
+    before = session.state.pruning.at
+    session.prune()
+    state = session.wait_for(waiting.pruned(before), PRUNE_SECONDS)
+    return Answer(state.pruning.text or "There are no old images.")
 
 
 @verb("panel", "Show the panel.")

@@ -426,3 +426,7 @@ def test_a_button_is_pressed(session: Session, tmp_path: Path) -> None:
     assert said(session, "press b T=a=b") == "Pressed b"
     eventually((tmp_path / "pressed").exists)
     eventually(lambda: (tmp_path / "pressed").read_text() == "a=b")
+
+
+def test_old_images_are_removed_when_asked_for(session: Session) -> None:
+    assert said(session, "docker-prune") == "There are no old images."

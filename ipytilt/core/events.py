@@ -179,6 +179,21 @@ Outcome: TypeAlias = Ok | Failed | Stopped
 
 
 @dataclass(frozen=True, slots=True)
+class PruneRequested:
+    """Somebody wants old images removed now."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class PruneFinished:
+    """Old images were removed, or could not be: `text` says which."""
+
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class StepStarted:
     """A run reached one of its steps (0-based)."""
 
@@ -295,6 +310,8 @@ Event: TypeAlias = (
     | CancelRequested
     | Enabled
     | DownRequested
+    | PruneRequested
+    | PruneFinished
     | StepStarted
     | UpdateFinished
     | RuntimeSeen

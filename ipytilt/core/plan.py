@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 from ipytilt.core import live, pods
 from ipytilt.core.events import Source
+from ipytilt.core.prune import Prune, due
 from ipytilt.core.spec import ComposeBuild, CustomBuild, DockerBuild, Kubernetes, Local, Resource, TriggerMode
 from ipytilt.core.state import (
     CONFIG,
@@ -70,6 +71,7 @@ class Plan:
     """Decisions: `idle` want nothing (the rest of the wanting are held), `wake_at` is when to look again."""
 
     load: LoadTiltfile | None = None
+    prune: Prune | None = None
     updates: tuple[Update, ...] = ()
     cancel: frozenset[int] = frozenset()
     holds: Mapping[str, Hold] = field(default_factory=dict)
@@ -107,13 +109,16 @@ def plan(state: State, now: float) -> Plan:
     board.start_live(wanted)
     board.start_full(wanted)
     names = {w.resource.name for w in wanted}
+    prune, prune_at = due(state, now) if not board.updates else (None, None)
+    times = [board.wake_at, prune_at, *(w.not_before for w in wanted)]
     return Plan(
         load=load,
+        prune=prune,
         updates=tuple(board.updates),
         cancel=_cancelled(state),
         holds=board.holds,
         idle=frozenset(state.wanting - names - set(state.leaving)),
-        wake_at=min((at for at in [board.wake_at, *(w.not_before for w in wanted)] if at and at > now), default=None),
+        wake_at=min((at for at in times if at and at > now), default=None),
     )
 
 

@@ -67,6 +67,10 @@ def reduce(state: State, event: ev.Event) -> State:  # noqa: C901, PLR0912 - one
             return enabled(state, event)
         case ev.DownRequested():
             return down_requested(state)
+        case ev.PruneRequested():
+            return replace(state, pruning=replace(state.pruning, asked=True))
+        case ev.PruneFinished():
+            return replace(state, pruning=replace(state.pruning, running=False, text=event.text))
         case ev.StepStarted():
             return step_started(state, event)
         case ev.UpdateFinished():

@@ -15,12 +15,13 @@ from ipytilt.core.live import live_images
 from ipytilt.core.plan import Plan
 from ipytilt.core.reduce_pods import deployed, half_deployed
 from ipytilt.core.reduce_switch import start_over
-from ipytilt.core.spec import ComposeBuild, Kubernetes, Local, Resource
+from ipytilt.core.spec import ComposeBuild, DockerBuild, Kubernetes, Local, Resource
 from ipytilt.core.state import (
     HISTORY,
     RETRY,
     Changes,
     ImageTrack,
+    Pruning,
     Record,
     Run,
     State,
@@ -104,10 +105,12 @@ def _images_built(state: State, run: Run, built: tuple[Built, ...]) -> State:
         return state
     images = dict(state.images)
     kept = [s.unless for branch in run.branches for s in branch if isinstance(s, BuildImage)]
+    count = 0
     for one in built:
         if one.ref in images and one not in kept:
             images[one.ref] = ImageTrack(one, run.seq)
-    return replace(state, images=images)
+            count += isinstance(state.spec.images[one.ref].build, DockerBuild)
+    return replace(state, images=images, pruning=replace(state.pruning, builds=state.pruning.builds + count))
 
 
 def _built_by_compose(state: State, resource: Resource, run: Run, event: ev.UpdateFinished) -> tuple[Built, ...]:
@@ -244,6 +247,8 @@ def planned(state: State, plan: Plan, now: float) -> State:
     """The state once a plan is being carried out: what starts has started, what waits is dated, what is idle rests."""
     for update in plan.updates:
         state = update_started(state, update.begun(now))
+    if plan.prune is not None:
+        state = replace(state, pruning=Pruning(at=now, running=True))
     holds = {}
     for name, hold in plan.holds.items():
         before = state.holds.get(name)

@@ -229,6 +229,17 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class Pruning:
+    """The removal of old images: Docker builds since the last one, when that began (0: never), how it ended."""
+
+    builds: int = 0
+    at: float = 0.0
+    running: bool = False
+    asked: bool = False
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Hold:
     """A reason to wait: `reason` is the stable word, `text` a sentence, `on` names what holds it, `since` when."""
 
@@ -259,6 +270,7 @@ class State:
     leaving: Mapping[str, Resource] = field(default_factory=lambda: EMPTY)
     engines: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     cluster: Cluster | None = None
+    pruning: Pruning = field(default_factory=Pruning)
     watch_problems: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     holds: Mapping[str, Hold] = field(default_factory=lambda: EMPTY)
     wanting: frozenset[str] = frozenset()

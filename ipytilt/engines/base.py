@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
+from ipytilt.core.prune import Prune
 from ipytilt.core.steps import (
     Applied,
     Apply,
@@ -159,6 +160,14 @@ class Builder(Protocol):
         ...
 
 
+class Pruner(Protocol):
+    """Removes what was built and nobody uses any more."""
+
+    def prune(self, prune: Prune, work: Work) -> str:
+        """Remove old images of ours; returns how many, or "" if there were none."""
+        ...
+
+
 class Publisher(Protocol):
     """Hands images on."""
 
@@ -218,7 +227,7 @@ class Observer(Protocol):
         ...
 
 
-class ContainerEngine(Builder, Publisher, Deployer, Containers, Observer, Protocol):
+class ContainerEngine(Builder, Pruner, Publisher, Deployer, Containers, Observer, Protocol):
     """These ports together: what builds and runs images, and Compose services."""
 
     @property

@@ -24,6 +24,7 @@ from pathlib import Path
 from ipytilt import processes
 from ipytilt.core.images import parse
 from ipytilt.core.paths import Matcher
+from ipytilt.core.prune import Prune
 from ipytilt.core.spec import Compose, DockerBuild, Image
 from ipytilt.core.steps import (
     Applied,
@@ -90,6 +91,10 @@ class SandboxEngine:
     def environ(self) -> Mapping[str, str]:
         """See `base.Publisher`."""
         return os.environ
+
+    def prune(self, prune: Prune, work: Work) -> str:  # noqa: ARG002 - the port's signature
+        """See `base.Pruner`: the store keeps itself small."""
+        return ""
 
     def push(self, local_ref: str, work: Work) -> None:  # noqa: ARG002 - the port's signature
         """See `base.Publisher`: trees of files are no images to anybody else."""

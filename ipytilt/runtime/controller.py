@@ -19,6 +19,7 @@ from typing import Protocol
 from ipytilt.core.events import Event, LoadStarted
 from ipytilt.core.orders import orders
 from ipytilt.core.plan import LoadTiltfile, Plan, Update, plan
+from ipytilt.core.prune import Prune
 from ipytilt.core.reduce import reduce
 from ipytilt.core.reduce_run import planned
 from ipytilt.core.state import State
@@ -37,6 +38,9 @@ class Runner(Protocol):
 
     def start_load(self, load: LoadTiltfile, post: Callable[[Event], None]) -> None:
         """Evaluate the Tiltfile."""
+
+    def start_prune(self, prune: Prune, post: Callable[[Event], None]) -> None:
+        """Remove old images."""
 
     def cancel(self, run: int) -> None:
         """Ask a run to end."""
@@ -142,6 +146,8 @@ class Controller:
             self._runner.cancel(run)
         if decided.load is not None:
             self._runner.start_load(decided.load, self.post)
+        if decided.prune is not None:
+            self._runner.start_prune(decided.prune, self.post)
 
     def _publish(self, state: State) -> None:
         self._state = state

@@ -222,6 +222,11 @@ class Session:
         self.start()
         self.post(ev.DownRequested(self.clock()))
 
+    def prune(self) -> None:
+        """Remove old images of the kind ipytilt builds, as soon as nothing is being built."""
+        self.start()
+        self.post(ev.PruneRequested(self.clock()))
+
     def file_source(self, path: str) -> ev.Source:
         """A Tiltfile on disk as a source. Raises UsageError if there is none."""
         found = os.path.realpath(os.path.join(self.config.directory, path))

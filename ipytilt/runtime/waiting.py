@@ -69,6 +69,11 @@ def taken_down() -> Awaited:
     return Awaited("everything to be taken down", lambda s: s.down and not s.leaving and not s.runs)
 
 
+def pruned(since: float) -> Awaited:
+    """Old images were removed, beginning after `since`."""
+    return Awaited("old images to be removed", lambda s: s.pruning.at > since and not s.pruning.running)
+
+
 def handled(mark: str) -> Awaited:
     """The command of that id is in the state, and so is everything posted before it."""
     return Awaited("the controller", lambda s: any(command == mark for command, _ in s.handled))

@@ -13,16 +13,20 @@ from typing import TypeAlias
 
 from ipytilt.core import events as ev
 from ipytilt.core.plan import LoadTiltfile, Update
+from ipytilt.core.prune import Prune
 from ipytilt.core.spec import Spec
 from ipytilt.core.state import TILTFILE, Cause
 from ipytilt.engines.base import Work
 from ipytilt.errors import Cancelled
 from ipytilt.runtime.execute import Engines, info_of, kind_of, perform
-from ipytilt.runtime.logs import Logs
+from ipytilt.runtime.logs import ALL, Logs
 
 Post: TypeAlias = Callable[[ev.Event], None]
 Evaluate: TypeAlias = Callable[[LoadTiltfile, Work], tuple[Spec, tuple[str, ...]]]
 """Evaluate a Tiltfile: the spec and the files it read. Raises TiltError; `reads` on it, if any, are watched too."""
+
+PRUNE = -1
+"""In the place of a run's number: the removal of old images."""
 
 _NAMED_FILES = 5
 
@@ -57,6 +61,10 @@ class Workers:
         """Evaluate the Tiltfile on a thread of its own."""
         self._start(load.run, TILTFILE, lambda work: self._load(load, work, post))
 
+    def start_prune(self, prune: Prune, post: Post) -> None:
+        """Remove old images on a thread of its own."""
+        self._start(PRUNE, ALL, lambda work: self._prune(prune, work, post))
+
     def cancel(self, run: int) -> None:
         """Ask a run to end; does not wait."""
         with self._lock:
@@ -75,7 +83,7 @@ class Workers:
         return tuple(thread.name for thread, _ in running.values() if thread.is_alive())
 
     def _start(self, run: int, resource: str, body: Callable[[Work], None]) -> None:
-        span = f"build:{run}"
+        span = "prune" if run == PRUNE else f"build:{run}"
         work = Work(lambda text, level: self._logs.append(resource, text, level=level, span=span))
 
         def main() -> None:
@@ -85,7 +93,7 @@ class Workers:
                 with self._lock:
                     self._running.pop(run, None)
 
-        thread = threading.Thread(target=main, name=f"ipytilt-run-{run}", daemon=True)
+        thread = threading.Thread(target=main, name=f"ipytilt-run-{'prune' if run == PRUNE else run}", daemon=True)
         with self._lock:
             self._running[run] = (thread, work)
         thread.start()
@@ -125,6 +133,16 @@ class Workers:
             if error.trace:
                 work.log(error.trace, "debug")
         post(ev.LoadFinished(load.run, spec, self._logs.without_secrets(error), reads, self._clock()))
+
+    def _prune(self, prune: Prune, work: Work, post: Post) -> None:
+        level = "info"
+        try:
+            text = self._engines().containers.prune(prune, work)
+        except BaseException as error:  # noqa: BLE001 - old images are no reason for anything to fail
+            text, level = info_of(error).text, "warning"
+        if text:
+            work.log(f"[Docker Prune] {text}", level)
+        post(ev.PruneFinished(self._logs.scrub(text), self._clock()))
 
     def _log_outcome(self, outcome: ev.Outcome, work: Work) -> None:
         match outcome:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ipytilt.core.prune import Prune
 from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Delete, Order
 from ipytilt.engines.base import Log, Post, Stop, Work
 from ipytilt.engines.docker.builder import DockerBuilder
@@ -14,6 +15,7 @@ from ipytilt.engines.docker.client import ENGINE, Daemon, find_daemon
 from ipytilt.engines.docker.compose import ComposeDeployer
 from ipytilt.engines.docker.containers import DockerContainers
 from ipytilt.engines.docker.observer import DockerObserver
+from ipytilt.engines.docker.prune import remove_old
 from ipytilt.engines.docker.push import push
 
 
@@ -46,6 +48,10 @@ class DockerEngine(DockerContainers):
     def push(self, local_ref: str, work: Work) -> None:
         """See `base.Publisher`."""
         push(self.daemon, local_ref, work)
+
+    def prune(self, prune: Prune, work: Work) -> str:
+        """See `base.Pruner`."""
+        return remove_old(self.daemon, prune, work)
 
     def build(self, step: BuildImage, work: Work) -> Built:
         """See `base.Builder`."""

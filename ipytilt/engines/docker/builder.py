@@ -26,7 +26,8 @@ from ipytilt.engines.dockerfile import parse as parse_dockerfile
 from ipytilt.errors import Rejected, TiltError
 from ipytilt.lines import Lines
 
-LABELS = {"dev.ipytilt.built": "true", "dev.ipytilt.collect": "true"}
+COLLECT_LABEL = "dev.ipytilt.collect=true"
+LABELS = {"dev.ipytilt.built": "true", **dict([COLLECT_LABEL.split("=")])}
 """On every image we build: who did it, and that it may be pruned."""
 
 _DOCKERFILE = ".ipytilt.Dockerfile"

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from ipytilt.core.steps import Container
@@ -268,3 +269,11 @@ def _settings(environ: Mapping[str, str]) -> dict[str, Any]:
 
     settings = kwargs_from_env(environment=environ)
     return settings if "base_url" in settings else {**ContextAPI.kwargs_from_context(environment=environ), **settings}
+
+
+def seconds_of(stamp: str) -> float:
+    """Seconds since the epoch; 0 for what is no time."""
+    try:
+        return datetime.fromisoformat(stamp).timestamp()
+    except ValueError:
+        return 0.0

@@ -53,12 +53,17 @@ class DockerContainers:
         """See `sessions.Transport`."""
         return DockerExec(self._daemon, container_id, argv, stdin=stdin)
 
-    def is_running(self, container_id: str) -> bool:
+    def gone(self, container_id: str) -> str:
         """See `sessions.Transport`."""
         try:
-            return self._daemon.inspect(container_id).running
+            found = self._daemon.inspect(container_id)
         except Broke:
-            return False
+            return "it is gone"
+        return "" if found.running else f"it is {found.state}"
+
+    def label(self, container_id: str) -> str:
+        """See `sessions.Transport`."""
+        return container_id[:12]
 
     def unpack(self, container_id: str, archive: Archive) -> None:
         """See `sessions.Transport`.

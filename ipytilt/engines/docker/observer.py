@@ -10,12 +10,11 @@ import json
 import re
 import threading
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 
 from ipytilt.core.spec import Compose, Resource
 from ipytilt.core.steps import Attach, Container, Follow, Observe, Order
 from ipytilt.engines.base import ContainersSeen, EngineSeen, Log, Post, Stop
-from ipytilt.engines.docker.client import PROJECT_LABEL, Connection, Daemon, unframed
+from ipytilt.engines.docker.client import PROJECT_LABEL, Connection, Daemon, seconds_of, unframed
 from ipytilt.engines.sessions import Sessions
 from ipytilt.errors import EngineError, Rejected, Unavailable
 from ipytilt.lines import Lines
@@ -194,12 +193,12 @@ class _Following(_Standing):
         self._container_id = order.container_id
         self._log = log
         self._mark = mark
-        self._since = _seconds(order.started_at) - _MARGIN_SECONDS
+        self._since = seconds_of(order.started_at) - _MARGIN_SECONDS
 
     def turn(self) -> bool:
         with self.daemon.api() as api:
             is_terminal = bool(api.inspect_container(self._container_id)["Config"]["Tty"])
-        since = max(0.0, self._since, _seconds(self._mark.stamp) - _MARGIN_SECONDS)
+        since = max(0.0, self._since, seconds_of(self._mark.stamp) - _MARGIN_SECONDS)
         params = {"stdout": "1", "stderr": "1", "follow": "1", "timestamps": "1", "since": f"{since:.6f}"}
         connection = self.daemon.stream(f"/containers/{self._container_id}/logs", params=params, timeout=None)
         self.delay = _FIRST_DELAY
@@ -234,11 +233,3 @@ def _entries(chunks: Iterable[bytes]) -> Iterator[bytes]:
     for chunk in chunks:
         entries, rest = unframed(rest + chunk)
         yield from entries
-
-
-def _seconds(stamp: str) -> float:
-    """Seconds since the epoch; 0 for what is no time."""
-    try:
-        return datetime.fromisoformat(stamp).timestamp()
-    except ValueError:
-        return 0.0
