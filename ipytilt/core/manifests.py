@@ -162,8 +162,14 @@ def _template(document: Document) -> Mapping[str, Any]:
     return _map(value)
 
 
-def _pod_spec(document: Document) -> Mapping[str, Any]:
+def pod_spec(document: Document) -> Mapping[str, Any]:
+    """The spec of the pods a typed object is or makes; empty for others."""
     return _map(_template(document).get("spec"))
+
+
+def pod_template(document: Document) -> Mapping[str, Any]:
+    """The template of the pods an object makes; empty if it makes none."""
+    return _template(document) if has_pod_template(document) else {}
 
 
 def has_pod_template(document: Document) -> bool:
@@ -173,14 +179,14 @@ def has_pod_template(document: Document) -> bool:
 
 def containers(document: Document) -> list[Mapping[str, Any]]:
     """The containers of a typed object, the init containers first."""
-    spec = _pod_spec(document)
+    spec = pod_spec(document)
     return [*_items(spec.get("initContainers")), *_items(spec.get("containers"))]
 
 
 def container_images(document: Document) -> list[str]:
     """The images its pods run and mount, as written; "" for a container that names none."""
     found = [str(container.get("image") or "") for container in containers(document)]
-    mounted = (_map(volume.get("image")).get("reference") for volume in _items(_pod_spec(document).get("volumes")))
+    mounted = (_map(volume.get("image")).get("reference") for volume in _items(pod_spec(document).get("volumes")))
     return [*found, *(str(reference) for reference in mounted if reference)]
 
 
@@ -198,8 +204,7 @@ def selector(service: Document) -> Mapping[str, Any]:
 
 def pod_labels(workload: Document) -> Mapping[str, Any]:
     """The labels of the pods an object makes; a Pod makes none."""
-    template = _template(workload) if has_pod_template(workload) else {}
-    return _map(_map(template.get("metadata")).get("labels"))
+    return _map(_map(pod_template(workload).get("metadata")).get("labels"))
 
 
 def serves(service: Document, workload: Document) -> bool:
