@@ -13,7 +13,8 @@ from itertools import takewhile
 from typing import Literal, TypeAlias
 
 from ipytilt.core import status
-from ipytilt.core.spec import CISettings, Kubernetes, Local, Resource
+from ipytilt.core.settings import CISettings
+from ipytilt.core.spec import Kubernetes, Local, Resource
 from ipytilt.core.state import TILTFILE, State, Track
 
 Phase: TypeAlias = Literal["waiting", "not ready", "retrying", "failed", "done", "ignored"]

@@ -154,7 +154,7 @@ def _stopped_syncs(spec: Spec, _exists: Exists) -> Iterator[Finding]:
     for _image, rules in _live(spec):
         for sync in rules.syncs:
             for stop in rules.stop_paths:
-                if is_below(sync.local, stop.path):
+                if is_below(sync.local, stop.path) and stop.only is None:
                     why = f"every change there is also one of fall_back_on({stop.path!r}), which means a full build"
                     advice = "name only the files in fall_back_on that need a full build"
                     yield Finding(STOPPED_SYNC, sync.origin, f"{_shown(sync)} never has anything to do", why, advice)
@@ -168,7 +168,7 @@ def _dead_triggers(spec: Spec, exists: Exists) -> Iterator[Finding]:
     for image, rules in _live(spec):
         for run in rules.runs:
             for path, written in zip(run.triggers, run.triggers_as_written or run.triggers, strict=True):
-                if any(is_below(path, stop.path) for stop in rules.stop_paths):
+                if any(is_below(path, stop.path) and stop.only is None for stop in rules.stop_paths):
                     why = "the file is below a fall_back_on, so a change of it means a full build instead"
                     advice = "leave it out of fall_back_on, or of the trigger"
                 else:

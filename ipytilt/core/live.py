@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ipytilt.core.paths import TEMP_FILES, container_path, is_below
-from ipytilt.core.spec import Compose, LiveUpdate, Resource, RunStep, Spec, Sync, TriggerMode
+from ipytilt.core.paths import TEMP_FILES, container_path, is_below, selects
+from ipytilt.core.spec import Compose, LiveUpdate, Resource, RunStep, Selection, Spec, Sync, TriggerMode
 from ipytilt.core.state import Because, Changes, State, Track, Tracked, image_watch, sources_of
 from ipytilt.core.steps import Container, Copy, ExecIn, RestartContainer, Step, SyncAll, SyncFiles
 
@@ -53,13 +53,17 @@ Decision = Go | Wait | Refuse
 
 @dataclass(frozen=True, slots=True)
 class Mapped:
-    """Changed paths sorted by the rules: where each goes, which commands run, what stands in the way."""
+    """Changed paths sorted by the rules: where each goes, which commands run, what stands in the way.
+
+    `restart`: the container is to be restarted in the end.
+    """
 
     copies: tuple[Copy, ...]
     runs: tuple[RunStep, ...]
     unmatched: tuple[str, ...]
     stopped: tuple[str, ...]
     because: tuple[Because, ...]
+    restart: bool = False
 
 
 def deployed_images(spec: Spec, resource: Resource) -> tuple[str, ...]:
@@ -83,16 +87,17 @@ def rules_of(spec: Spec, ref: str) -> LiveUpdate:
     return spec.images[ref].live_update or LiveUpdate(base="/")
 
 
-def first_sync(rules: LiveUpdate, path: str) -> Sync | None:
-    """The first sync, in declared order, whose source is the path or above it."""
-    return next((sync for sync in rules.syncs if is_below(path, sync.local)), None)
+def syncs_of(rules: LiveUpdate, path: str) -> tuple[Sync, ...]:
+    """The syncs that copy a path: the first one, in declared order, that covers it; all of them in Compose's rules."""
+    found = tuple(sync for sync in rules.syncs if _takes(sync.local, sync.only, path))
+    return found if rules.from_compose else found[:1]
 
 
 def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ...], ...] = ()) -> Mapped:
-    """Sort changed paths by the rules; the first matching sync wins.
+    """Sort changed paths by the rules.
 
-    What no sync covers is dealt with by running the commands whose triggers cover it, and without any sync by those
-    without triggers, too. `unmet` are commands that failed before: they run whatever changed.
+    What no sync covers is dealt with by running the commands whose triggers cover it (without any sync, by those
+    without triggers, too), or by a restart. `unmet` are commands that failed before: they run whatever changed.
     """
     copies: dict[str, Copy] = {}
     because: list[Because] = []
@@ -101,37 +106,62 @@ def mapped(rules: LiveUpdate, files: tuple[str, ...], unmet: tuple[tuple[str, ..
     handled: list[str] = []
     rule_of = {sync: f"sync({_short(sync.local, rules.base)!r}, {sync.container!r})" for sync in rules.syncs}
     for path in files:
-        sync = first_sync(rules, path)
-        stop = next((s for s in rules.stop_paths if is_below(path, s.path)), None)
+        syncs = syncs_of(rules, path)
+        stop = next((s for s in rules.stop_paths if _takes(s.path, s.only, path)), None)
         if stop is not None:
             stopped.append(path)
             because.append(Because(f"fall_back_on({_short(stop.path, rules.base)!r}) covers it", stop.origin, path))
-        if sync is None and any(_covers(run, path) for run in rules.runs if run.triggers or not rules.syncs):
+        if syncs or _acts_on(rules, path):
             handled.append(path)
-            continue
-        if sync is None:
+        else:
             unmatched.append(path)
             because.append(Because("no sync() covers it", rules.origin, path))
-            continue
-        target = container_path(
-            sync.local, sync.container, path=path, source_is_file=path == sync.local and not sync.directory
-        )
-        copies[target] = Copy(path, target, sync.local)
-        handled.append(path)
-        because.append(Because(f"{rule_of[sync]} puts it at {target}", sync.origin, path))
+        for sync in syncs:
+            is_file = path == sync.local and not sync.directory
+            target = container_path(sync.local, sync.container, path=path, source_is_file=is_file)
+            copies[target] = Copy(path, target, sync.local)
+            because.append(Because(f"{rule_of[sync]} puts it at {target}", sync.origin, path))
+    runs, why = _runs(rules, handled, unmet)
+    because += why
+    restarts = [Because("a change of it restarts the container", s.origin, p) for p, s in _restarting(rules, handled)]
+    if rules.restart and handled:
+        restarts.append(Because("restart_container() restarts the container afterwards", rules.origin))
+    return Mapped(
+        tuple(copies.values()),
+        runs,
+        tuple(unmatched),
+        tuple(stopped),
+        (*because, *restarts),
+        restart=rules.restart or bool(restarts),
+    )
+
+
+def _acts_on(rules: LiveUpdate, path: str) -> bool:
+    """The rules have something to do for a change of the path, if it is copied or not."""
+    runs = any(_covers(run, path) for run in rules.runs if run.triggers or not rules.syncs)
+    return runs or any(selects(selection, path) for selection in rules.restart_on)
+
+
+def _runs(
+    rules: LiveUpdate, handled: list[str], unmet: tuple[tuple[str, ...], ...]
+) -> tuple[tuple[RunStep, ...], list[Because]]:
     runs: list[RunStep] = []
+    because: list[Because] = []
     for run in rules.runs:
         hit = next((p for p in handled if run.triggers and _covers(run, p)), "")
         if hit or (handled and not run.triggers) or run.argv in unmet:
             runs.append(run)
-            alone = bool(rules.syncs) and first_sync(rules, hit) is None
+            alone = bool(rules.syncs) and not syncs_of(rules, hit)
             covered = "its trigger covers it" + (", which no sync() does: it is not copied" if alone else "")
             why = covered if hit else "it has no trigger, so every live update runs it"
             why = "it failed before" if run.triggers and not hit else why
             because.append(Because(f"run({command_text(run.argv)!r}) runs: {why}", run.origin, hit))
-    if rules.restart and handled:
-        because.append(Because("restart_container() restarts the container afterwards", rules.origin))
-    return Mapped(tuple(copies.values()), tuple(runs), tuple(unmatched), tuple(stopped), tuple(because))
+    return tuple(runs), because
+
+
+def _restarting(rules: LiveUpdate, handled: list[str]) -> list[tuple[str, Selection]]:
+    found = ((next((p for p in handled if selects(one, p)), ""), one) for one in rules.restart_on)
+    return [(path, one) for path, one in found if path]
 
 
 def outstanding(state: State, sources: tuple[str, ...], marks: Mapping[str, int]) -> tuple[Changes, Mapping[str, int]]:
@@ -174,7 +204,7 @@ def decide(state: State, resource: Resource, ref: str, tracked: Tracked) -> Deci
     track = state.tracks[resource.name]
     if resource.trigger_mode is TriggerMode.MANUAL and track.asked is None:
         return Wait("Trigger", "only updates on manual trigger", paths, sorted_out.because)
-    return Go(container, _steps(rules, sorted_out, container), paths, after, sorted_out.because)
+    return Go(container, _steps(sorted_out, container), paths, after, sorted_out.because)
 
 
 def _again(
@@ -184,7 +214,7 @@ def _again(
     container, sorted_out = tracked.container, mapped(rules, (), tracked.unmet)
     if not sorted_out.runs or state.tracks[resource.name].asked is None or not container.running or tracked.trouble:
         return None
-    return Go(container, _steps(rules, sorted_out, container), (), marks, sorted_out.because)
+    return Go(container, _steps(sorted_out, container), (), marks, sorted_out.because)
 
 
 def _initial(
@@ -201,10 +231,17 @@ def _initial(
     if resource.trigger_mode is TriggerMode.MANUAL and state.tracks[resource.name].asked is None:
         return Wait("Trigger", "only updates on manual trigger", (), because)
     ignores = (*state.spec.images[ref].watch_ignores, *state.spec.watch_ignores, TEMP_FILES)
-    steps: list[Step] = [SyncAll(container, rules, ignores)]
+    steps: list[Step] = [SyncAll(container, _filling(rules), ignores)]
     if rules.restart:
         steps.append(RestartContainer(container))
     return Go(container, tuple(steps), (), marks, because)
+
+
+def _filling(rules: LiveUpdate) -> LiveUpdate:
+    """What a new container is filled by; Compose only copies then, and only where its rule asks for it."""
+    if not rules.from_compose:
+        return rules
+    return replace(rules, stop_paths=(), runs=(), syncs=tuple(sync for sync in rules.syncs if sync.initial))
 
 
 def decide_without_container(state: State, resource: Resource, ref: str, track: Track) -> Decision | None:
@@ -265,16 +302,20 @@ def _refusal(rules: LiveUpdate, sorted_out: Mapped, paths: tuple[str, ...]) -> R
     return None
 
 
-def _steps(rules: LiveUpdate, sorted_out: Mapped, container: Container) -> tuple[Step, ...]:
+def _steps(sorted_out: Mapped, container: Container) -> tuple[Step, ...]:
     files = (SyncFiles(container, sorted_out.copies),) if sorted_out.copies else ()
     steps: list[Step] = [*files, *run_steps(sorted_out.runs, container)]
-    if rules.restart:
+    if sorted_out.restart:
         steps.append(RestartContainer(container))
     return tuple(steps)
 
 
 def _covers(run: RunStep, path: str) -> bool:
-    return not run.triggers or any(is_below(path, trigger) for trigger in run.triggers)
+    return not run.triggers or any(_takes(trigger, run.only, path) for trigger in run.triggers)
+
+
+def _takes(above: str, only: Selection | None, path: str) -> bool:
+    return is_below(path, above) and (only is None or selects(only, path))
 
 
 def _short(path: str, base: str) -> str:

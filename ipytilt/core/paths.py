@@ -10,6 +10,8 @@ The pattern language is the dockerignore dialect as Tilt reads it:
   decides; a pattern that matches a directory covers everything below it;
 - a set with a malformed pattern is dropped whole and silently;
 - a path is ignored as soon as one set ignores it: `!` never reaches into another set.
+
+A `Selection` is the opposite: the files one rule of a Compose file is about. What none of them wants is ignored, too.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from ipytilt.core.spec import Ignore
+from ipytilt.core.spec import Ignore, Selection
 
 TEMP_FILES = Ignore(
     "/",
@@ -117,37 +119,47 @@ class Matcher:
 
     def __init__(self, ignores: Iterable[Ignore]) -> None:
         self._sets = tuple(ignores)
-        rules = tuple((index, rule) for index, ignore in enumerate(self._sets) for rule in _compiled(ignore))
+        self._leftovers = tuple(ignore.unless for ignore in self._sets if ignore.unless)
+        rules = tuple(
+            (index, rule) for index, ignore in enumerate(self._sets) if not ignore.unless for rule in _compiled(ignore)
+        )
         self._root = _Directory({}, rules, skippable=False)
         self._directories: dict[str, _Directory] = {"": self._root}
 
     def ignores(self, path: str) -> bool:
         """Whether any set ignores `path`."""
         directory = self._directory(path[: path.rfind("/")])
-        return directory.skippable or any(not hit.rule.negated for hit in self._hits(path, directory).values())
+        if directory.skippable or any(not hit.rule.negated for hit in self._hits(path, directory).values()):
+            return True
+        return any(_is_left_over(path, selections) for selections in self._leftovers)
 
     def can_prune(self, directory: str) -> bool:
         """Whether `directory` and everything that could ever be below it is ignored."""
-        return self._directory(directory.rstrip("/")).skippable
+        directory = directory.rstrip("/")
+        if self._directory(directory).skippable:
+            return True
+        return any(_is_left_over_whole(directory, selections) for selections in self._leftovers)
 
     def reason(self, path: str) -> tuple[Ignore, str] | None:
         """The set that ignores `path` and its deciding pattern as written ("" for a set without patterns), or None."""
         for index, hit in self._hits(path, self._directory(path[: path.rfind("/")])).items():
             if not hit.rule.negated:
                 return self._sets[index], hit.pattern
-        return None
+        left_over = (selections for selections in self._leftovers if _is_left_over(path, selections))
+        return next((_leaving_out(s).reason(path) for each in left_over for s in each if is_below(path, s.path)), None)
 
     def _directory(self, path: str) -> _Directory:
+        directories = self._directories  # another thread may begin a new table meanwhile
         unknown: list[str] = []
-        while path not in self._directories:
+        while path not in directories:
             unknown.append(path)
             path = path[: path.rfind("/")]
-        known = self._directories[path]
+        known = directories[path]
+        if len(directories) >= _REMEMBERED_DIRECTORIES:
+            directories = self._directories = {"": self._root}
         for below in reversed(unknown):
-            if len(self._directories) >= _REMEMBERED_DIRECTORIES:
-                self._directories = {"": self._root}
             known = known if known.skippable else self._entered(below, known)
-            self._directories[below] = known
+            directories[below] = known
         return known
 
     def _entered(self, path: str, parent: _Directory) -> _Directory:
@@ -172,6 +184,34 @@ class Matcher:
             if pattern is not None:
                 hits = {**hits, index: _Hit(rule, pattern)}
         return hits
+
+
+def selects(selection: Selection, path: str) -> bool:
+    """Whether the file is one of the selection's."""
+    return is_below(path, selection.path) and not _leaving_out(selection).ignores(path)
+
+
+@lru_cache(maxsize=1024)
+def _leaving_out(selection: Selection) -> Matcher:
+    """Ignores what a selection leaves out below its path."""
+    base, origin = selection.path, selection.origin
+    sets = [Ignore(base, selection.ignore, origin)] if selection.ignore else []
+    if selection.include:
+        opposite = (text.removeprefix("!") if text.startswith("!") else f"!{text}" for text in selection.include)
+        sets.append(Ignore(base, ("**", *opposite), origin))
+    return Matcher(sets)
+
+
+def _is_left_over(path: str, selections: tuple[Selection, ...]) -> bool:
+    over = [selection for selection in selections if is_below(path, selection.path)]
+    return bool(over) and all(_leaving_out(selection).ignores(path) for selection in over)
+
+
+def _is_left_over_whole(directory: str, selections: tuple[Selection, ...]) -> bool:
+    over = [selection for selection in selections if is_below(directory, selection.path)]
+    if not over or any(is_below(s.path, directory) for s in selections if s not in over):
+        return False
+    return all(_leaving_out(selection).can_prune(directory) for selection in over)
 
 
 class _Hit(NamedTuple):

@@ -13,6 +13,8 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Self, TypeAlias
 
+from ipytilt.core.settings import Settings
+
 if TYPE_CHECKING:
     from ipytilt.core.buttons import Button
 
@@ -42,12 +44,29 @@ class TriggerMode(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Selection:
+    """Files at or below `path`: those that match `include` (all, without any) and do not match `ignore`.
+
+    Both are patterns in the dockerignore dialect, relative to `path`.
+    """
+
+    path: str
+    include: tuple[str, ...] = ()
+    ignore: tuple[str, ...] = ()
+    origin: Origin = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Ignore:
-    """An ignore set: patterns in the dockerignore dialect below `base`; no patterns means `base` and all below it."""
+    """An ignore set: patterns in the dockerignore dialect below `base`; no patterns means `base` and all below it.
+
+    With `unless`, what is ignored is what lies below the path of a selection, yet belongs to none of them.
+    """
 
     base: str
     patterns: tuple[str, ...] = ()
     origin: Origin = field(default=NOWHERE, compare=False)
+    unless: tuple[Selection, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,28 +87,33 @@ class Sync:
     """`sync(local, container)`: a file or directory on the host mirrored to an absolute path in the container.
 
     `container` keeps a trailing slash when it was written, because it decides how a single file is named.
-    `directory`: the source was one when the Tiltfile was evaluated.
+    `directory`: the source was one when the Tiltfile was evaluated. `only` narrows it to some files below the source;
+    without `initial`, a new container is not filled with it.
     """
 
     local: str
     container: str
     origin: Origin = field(default=NOWHERE, compare=False)
     directory: bool = field(default=False, compare=False)
+    only: Selection | None = None
+    initial: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class StopPath:
-    """One path of `fall_back_on`: a change at or below it means a full update."""
+    """One path of `fall_back_on`: a change at or below it means a full update; `only` narrows it to some files."""
 
     path: str
     origin: Origin = field(default=NOWHERE, compare=False)
+    only: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class RunStep:
     """`run(cmd, trigger)`: argv executed in the container; no triggers means on every live update.
 
-    `triggers` are absolute; `triggers_as_written` are what the Tiltfile said, for the result document.
+    `triggers` are absolute; `triggers_as_written` are what the Tiltfile said, for the result document. `only` narrows
+    them to some files.
     """
 
     argv: tuple[str, ...]
@@ -97,11 +121,17 @@ class RunStep:
     echo_off: bool = False
     triggers_as_written: tuple[str, ...] = field(default=(), compare=False)
     origin: Origin = field(default=NOWHERE, compare=False)
+    only: Selection | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class LiveUpdate:
-    """The live-update rules of one image, in the order the language enforces."""
+    """The live-update rules of one image, in the order the language enforces.
+
+    `restart`: every live update ends with a restart of the container; `restart_on`: those with one of these files.
+    `from_compose`: the rules are a `develop.watch` section, where every sync of a file counts, not only the first, and
+    where filling a new container only copies.
+    """
 
     base: str
     stop_paths: tuple[StopPath, ...] = ()
@@ -110,6 +140,8 @@ class LiveUpdate:
     restart: bool = False
     initial_sync: bool = False
     origin: Origin = field(default=NOWHERE, compare=False)
+    restart_on: tuple[Selection, ...] = ()
+    from_compose: bool = False
 
 
 # ---------------------------------------------------------------------------------------------- images
@@ -388,47 +420,6 @@ class Registry:
     host: str
     host_from_cluster: str = ""
     single_name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class UpdateSettings:
-    """`update_settings(...)`; timeout in seconds."""
-
-    max_parallel_updates: int = 3
-    k8s_upsert_timeout_secs: int = 30
-    suppress_unused_image_warnings: tuple[str, ...] = ()
-    k8s_server_side_apply: str = "auto"
-
-
-@dataclass(frozen=True, slots=True)
-class CISettings:
-    """`ci_settings(...)`; all in seconds, 0 means off."""
-
-    k8s_grace_period: float = 0.0
-    timeout: float = 1800.0
-    readiness_timeout: float = 300.0
-
-
-@dataclass(frozen=True, slots=True)
-class PruneSettings:
-    """`docker_prune_settings(...)`."""
-
-    enabled: bool = True
-    max_age_mins: int = 360
-    num_builds: int = 0
-    interval_hrs: int = 1
-    keep_recent: int = 2
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """Everything a Tiltfile sets for the session as a whole."""
-
-    update: UpdateSettings = field(default_factory=UpdateSettings)
-    ci: CISettings = field(default_factory=CISettings)
-    prune: PruneSettings = field(default_factory=PruneSettings)
-    features: tuple[tuple[str, bool], ...] = ()
-    scrub_secrets: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ipytilt.core.settings import UpdateSettings
 from ipytilt.core.spec import (
     Command,
     Ignore,
@@ -19,7 +20,6 @@ from ipytilt.core.spec import (
     PortForward,
     Registry,
     Resource,
-    UpdateSettings,
 )
 
 

@@ -223,8 +223,8 @@ class SandboxEngine:
 
     def _image_for(self, target: Compose, built: tuple[Built, ...], work: Work) -> TreeImage:
         """The image a service runs: built for it, built by its own section, or the programs of this host."""
-        if target.image_built:
-            local_ref = next((each.local_ref for each in reversed(built) if each.ref == target.image_built), "")
+        local_ref = next((each.local_ref for each in reversed(built) if each.ref == target.image_built), "")
+        if local_ref:  # else it is one that Compose builds, or that is only synced into
             with self._lock:
                 image = self._images.get(local_ref)
             if image is None:

@@ -181,7 +181,7 @@ class _Branch:
     def _epilogue(self, *, live: bool) -> None:
         if live:
             for step in self._steps[:1]:
-                if isinstance(step, SyncFiles | SyncAll | ExecIn):
+                if isinstance(step, SyncFiles | SyncAll | ExecIn | RestartContainer):
                     self._work.log(f"  → Container {step.container.name} updated!")
             return
         for index, (title, took) in enumerate(self.result.times, 1):

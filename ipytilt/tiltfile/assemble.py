@@ -16,7 +16,6 @@ from ipytilt.core import lint
 from ipytilt.core.spec import (
     Compose,
     ComposeBuild,
-    ComposeProject,
     Ignore,
     Image,
     Kubernetes,
@@ -31,6 +30,7 @@ from ipytilt.core.spec import (
 from ipytilt.tiltfile import image_builds, kube_assemble
 from ipytilt.tiltfile.button_specs import buttons
 from ipytilt.tiltfile.compose_files import bind_sources, build_section, published_ports
+from ipytilt.tiltfile.compose_watch import with_rules
 from ipytilt.tiltfile.draft import Draft, ImageDraft, LocalDraft, ResourceDraft, ServiceDraft, Wrong, did_you_mean
 from ipytilt.tiltfile.host import Host
 from ipytilt.tiltfile.image_builds import Builds
@@ -58,7 +58,7 @@ def assemble(draft: Draft, host: Host, *, args: Sequence[str]) -> Spec:
     image_builds.attach_live_updates(draft, builds)
     names = {(service.project, service.service): service.name for service in draft.services}
     kube = kube_assemble.group(draft, builds, host)
-    services = [_service(service, draft.projects[service.project], names, builds) for service in draft.services]
+    services = [_service(service, draft, names, builds, host=host) for service in draft.services]
     unused = _unused(draft, builds)
     draft.warnings += _unused_images(unused, draft, kube, builds)
     kube_assemble.check(kube, builds)
@@ -95,9 +95,10 @@ def _kubernetes(resource: KubeResource) -> _Made:
 
 
 def _service(
-    service: ServiceDraft, project: ComposeProject, names: Mapping[tuple[str, str], str], builds: Builds
+    service: ServiceDraft, draft: Draft, names: Mapping[tuple[str, str], str], builds: Builds, *, host: Host
 ) -> _Made:
     """`names` are those of all resources made from services, by project and service."""
+    project = draft.projects[service.project]
     used = image_builds.service_image(service)
     image = builds.find(used)
     if image is None and (context := build_section(service.config)):
@@ -114,6 +115,8 @@ def _service(
     if image and (image.entrypoint is not None or image.container_args is not None):
         word = "entrypoint" if image.entrypoint is not None else "container_args"
         raise Wrong(f"docker_build/custom_build.{word} not supported for Docker Compose resources", origin=image.origin)
+    image, warnings = with_rules(service, project, image, builds, host=host)
+    draft.warnings += warnings
     ports = published_ports(service.config)
     needed = [(service.project, name) for name in service.config.get("depends_on") or {}]
     inferred = [Link(f"http://localhost:{port}/") for port in ports] if service.infer_links else []

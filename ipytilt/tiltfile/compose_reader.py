@@ -304,6 +304,11 @@ def _env_file(value: Any, base: str, _variables: Mapping[str, str]) -> list[Conf
     return [{"required": True, **entry, "path": absolute(base, entry["path"])} for entry in long]
 
 
+def _develop(value: Any, base: str, _variables: Mapping[str, str]) -> Config:
+    rules = [{**rule, "path": absolute(base, rule["path"])} for rule in value.get("watch") or []]
+    return {**value, "watch": rules} if rules else value
+
+
 def _depends_on(value: Any, _base: str, _variables: Mapping[str, str]) -> Config:
     names = dict.fromkeys(value) if isinstance(value, list) else value
     return {name: {"condition": "service_started", "required": True, **(how or {})} for name, how in names.items()}
@@ -383,6 +388,7 @@ _LONG_FORMS: dict[str, Callable[[Any, str, Mapping[str, str]], Any]] = {
     "labels": _labels,
     "env_file": _env_file,
     "depends_on": _depends_on,
+    "develop": _develop,
     "networks": _networks,
     "ports": _ports,
     "volumes": _volumes,

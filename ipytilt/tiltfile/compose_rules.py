@@ -38,7 +38,10 @@ _BUILD = _words(
 )
 _HEALTHCHECK = _words("disable interval retries start_interval start_period test timeout")
 _DEPLOY = _words("endpoint_mode labels mode placement replicas resources restart_policy rollback_config update_config")
-_SECTIONS = {"build": _BUILD, "healthcheck": _HEALTHCHECK, "deploy": _DEPLOY}
+_DEVELOP = _words("watch")
+_WATCH = _words("action exec ignore include initial_sync path target")
+_ACTIONS = ("rebuild", "sync", "restart", "sync+restart", "sync+exec")
+_SECTIONS = {"build": _BUILD, "healthcheck": _HEALTHCHECK, "deploy": _DEPLOY, "develop": _DEVELOP}
 _CONDITIONS = ("service_started", "service_healthy", "service_completed_successfully")
 _LISTS = ("ports", "volumes", "expose", "profiles", "cap_add", "cap_drop", "links", "volumes_from", "devices")
 _SERVICE_NAME = re.compile(r"[a-zA-Z0-9._-]+")
@@ -105,10 +108,30 @@ def _service_problems(place: str, service: Mapping[str, Any]) -> Iterator[str]:
     for key, known in _SECTIONS.items():
         if isinstance(service.get(key), dict):
             yield from _unknown(f"{place}.{key}", service[key], known)
+    yield from _watch_problems(place, service)
     needed = service.get("depends_on")
     for name, how in needed.items() if isinstance(needed, dict) else ():
         if isinstance(how, dict) and how.get("condition") not in _CONDITIONS:
             yield f"{place}.depends_on.{name}.condition must be one of {', '.join(_CONDITIONS)}"
+
+
+def _watch_problems(place: str, service: Mapping[str, Any]) -> Iterator[str]:
+    develop = service.get("develop")
+    rules = develop.get("watch") if isinstance(develop, dict) else None
+    if rules is not None and not isinstance(rules, list):
+        yield f"{place}.develop.watch must be a list"
+        return
+    for index, rule in enumerate(rules or ()):
+        one = f"{place}.develop.watch.{index}"
+        if not isinstance(rule, dict):
+            yield f"{one} must be a mapping"
+            continue
+        yield from _unknown(one, rule, _WATCH)
+        yield from (f"{one} {key} is required" for key in ("action", "path") if key not in rule)
+        if rule.get("action") not in _ACTIONS:
+            yield f"{one}.action must be one of {', '.join(_ACTIONS)}"
+        if not isinstance(rule.get("path"), str):
+            yield f"{one}.path must be a string"
 
 
 def _unknown(place: str, keys: Mapping[str, Any], known: frozenset[str]) -> Iterator[str]:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ipytilt.core.images import Reference
+from ipytilt.core.settings import Settings
 from ipytilt.core.spec import (
     NOWHERE,
     Build,
@@ -22,7 +23,6 @@ from ipytilt.core.spec import (
     Origin,
     Probe,
     Registry,
-    Settings,
     StopPath,
     TriggerMode,
     Warned,
@@ -87,7 +87,8 @@ class ImageDraft:
     """A declared image build; `key` is what it is called everywhere.
 
     `watched` are its context or deps; `ignore` and `only` the patterns as written; `image_deps` are required;
-    `dockerfile_path` and `volumes` are known for builds by Compose; `tiltfile` is the file (or "") that made the call.
+    `dockerfile_path` and `volumes` are known for builds by Compose; `passed_over` is not watched, by a Compose file's
+    own rules; `tiltfile` is the file (or "") that made the call.
     `restarts_process`: its live update restarts the process by way of the extension of that name.
     """
 
@@ -103,6 +104,7 @@ class ImageDraft:
     image_deps: tuple[Reference, ...] = ()
     dockerfile_path: str = ""
     volumes: tuple[str, ...] = ()
+    passed_over: tuple[Ignore, ...] = ()
     restarts_process: bool = False
     tiltfile: str = ""
     origin: Origin = NOWHERE

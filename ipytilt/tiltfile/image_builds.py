@@ -165,7 +165,7 @@ def finished(image: ImageDraft, builds: Builds, host: Host) -> Image:
         match_in_env_vars=image.match_in_env_vars,
         watched=image.watched,
         context_ignores=() if isinstance(build, CustomBuild) else sets,
-        watch_ignores=(*sets, *(Ignore(path) for path in quiet)),
+        watch_ignores=(*sets, *(Ignore(path) for path in quiet), *image.passed_over),
         live_update=image.live_update,
         origin=image.origin,
     )

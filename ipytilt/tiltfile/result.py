@@ -89,7 +89,8 @@ def _plain(value: Any) -> Any:
 
 
 def _ignores(ignores: Sequence[Ignore]) -> list[dict[str, Any]]:
-    return [{"base": ignore.base, "patterns": list(ignore.patterns)} for ignore in ignores]
+    """As Tilt has them; it knows nothing of what Compose's own rules leave out."""
+    return [{"base": ignore.base, "patterns": list(ignore.patterns)} for ignore in ignores if not ignore.unless]
 
 
 # ---------------------------------------------------------------------------------------------- images

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ipytilt.core import events as ev
-from ipytilt.core.spec import Settings, Spec, UpdateSettings
+from ipytilt.core.settings import Settings, UpdateSettings
+from ipytilt.core.spec import Spec
 from ipytilt.core.state import FILES, INITIAL
 from ipytilt.core.steps import Applied, Container
 from tests.core.rows import at_rest, built, held, kubernetes, only, plain, reused, row, running

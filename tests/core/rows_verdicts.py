@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ipytilt.core.ci import Verdict, verdict
-from ipytilt.core.spec import CISettings, Settings
+from ipytilt.core.settings import CISettings, Settings
 from ipytilt.core.steps import Pod
 from ipytilt.runtime.logs import Logs
 from tests.core.rows import kubernetes, row

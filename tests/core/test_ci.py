@@ -9,7 +9,8 @@ import pytest
 
 from ipytilt.core import events as ev
 from ipytilt.core.ci import Verdict, targets, verdict
-from ipytilt.core.spec import CISettings, Kubernetes, Probe, Resource, Spec, TCPSocketAction
+from ipytilt.core.settings import CISettings
+from ipytilt.core.spec import Kubernetes, Probe, Resource, Spec, TCPSocketAction
 from ipytilt.core.state import State
 from ipytilt.core.steps import Container, Pod
 from tests.support.core import MANUAL, World, at, failed, image, local, rules, service, spec

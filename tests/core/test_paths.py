@@ -17,8 +17,9 @@ from ipytilt.core.paths import (
     is_below,
     only_patterns,
     parse_ignore_file,
+    selects,
 )
-from ipytilt.core.spec import Ignore
+from ipytilt.core.spec import Ignore, Selection
 
 BASE = "/p/web"
 
@@ -187,6 +188,59 @@ def test_the_root_as_base() -> None:
 
 def test_a_very_deep_path() -> None:
     assert ignored(("**/b",), f"{'a/' * 5_000}b {'a/' * 5_000}c") == [f"{'a/' * 5_000}b"]
+
+
+SELECTIONS = (
+    Selection("/p", ignore=("src", "node_modules", "*.md")),
+    Selection("/p/src", ignore=("gen",)),
+    Selection("/p/web", include=("*.py", "in/deep"), ignore=("no.py",)),
+)
+WANTED = {
+    "/p/x": True,
+    "/p/README.md": False,
+    "/p/node_modules/x": False,
+    "/p/src/a": True,
+    "/p/src/gen/a": False,
+    "/p/web/a.html": True,  # the first selection takes all of it
+    "/q/x": True,  # below none of them
+}
+NARROW = {
+    "/p/web/a.py": True,
+    "/p/web/no.py": False,
+    "/p/web/a.html": False,
+    "/p/web/in/deep/x": True,
+    "/p/web/in/x": False,
+}
+
+
+@pytest.mark.parametrize(
+    "path, wanted, selections",
+    [(path, wanted, SELECTIONS) for path, wanted in WANTED.items()]
+    + [(path, wanted, SELECTIONS[2:]) for path, wanted in NARROW.items()],
+)
+def test_what_no_selection_over_it_wants_is_ignored(
+    path: str, *, wanted: bool, selections: tuple[Selection, ...]
+) -> None:
+    matcher = Matcher([Ignore("/p", unless=selections)])
+    assert matcher.ignores(path) is not wanted
+    assert (matcher.reason(path) is None) is wanted
+    over = [each for each in selections if is_below(path, each.path)]
+    assert any(selects(each, path) for each in over) is (wanted and bool(over))
+
+
+@pytest.mark.parametrize(
+    "directory, prunable",
+    [
+        ("/p", False),
+        ("/p/node_modules", True),
+        ("/p/src", False),
+        ("/p/src/gen", True),
+        ("/p/src/other", False),
+        ("/q", False),
+    ],
+)
+def test_a_directory_no_selection_wants_anything_of_is_not_looked_into(directory: str, *, prunable: bool) -> None:
+    assert Matcher([Ignore("/p", unless=SELECTIONS)]).can_prune(directory) is prunable
 
 
 def test_reason_names_the_set_and_the_pattern_as_written() -> None:

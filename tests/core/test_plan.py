@@ -8,7 +8,7 @@ import pytest
 
 from ipytilt.core import events as ev
 from ipytilt.core.state import INITIAL
-from ipytilt.core.steps import Apply, BuildImage, ExecIn, RestartContainer
+from ipytilt.core.steps import Apply, BuildImage, ExecIn, RestartContainer, SyncAll
 from tests.core.rows import commands, only, running, sent
 from tests.support.core import World, failed, image, rules, service, spec
 
@@ -111,6 +111,17 @@ def test_an_unreadable_local_file_is_tried_again_with_the_next_change_and_nothin
 
 
 INITIAL_SYNC = replace(rules(("src", "/app/src")), initial_sync=True)
+
+
+def test_compose_fills_a_new_container_by_the_rules_that_ask_for_it_and_only_copies() -> None:
+    live = rules(("src", "/s"), ("conf", "/c"), runs=[("hup", ("src",))], stop=["src/stop"])
+    syncs = (live.syncs[0], replace(live.syncs[1], initial=False))
+    live = replace(live, syncs=syncs, initial_sync=True, from_compose=True)
+    world = World(spec(service("web", "web"), images=[image("web", live=live)]))
+    world.finish("web")
+    (step,) = only(world).branches[0]
+    assert isinstance(step, SyncAll)
+    assert (step.rules.syncs, step.rules.runs, step.rules.stop_paths) == (syncs[:1], (), ())
 
 
 def test_an_initial_sync_that_fails_here_waits_for_a_change() -> None:

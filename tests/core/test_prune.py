@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ipytilt.core import events as ev
 from ipytilt.core.prune import Prune
-from ipytilt.core.spec import PruneSettings, Settings
+from ipytilt.core.settings import PruneSettings, Settings
 from tests.support.core import World, failed, image, local, service, spec
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from ipytilt import processes
 from ipytilt.core.spec import Kubernetes, Resource
-from ipytilt.core.steps import Apply, Container, Copy
+from ipytilt.core.steps import Apply, Built, Container, Copy
 from ipytilt.engines import sandbox_run
 from ipytilt.engines.sandbox import SandboxEngine
 from ipytilt.errors import Broke, Cancelled, Rejected
@@ -23,7 +23,6 @@ from tests.engines.sandboxes import (
     last,
     observe,
     processes_named,
-    service,
     write,
 )
 from tests.support.waiting import eventually
@@ -228,9 +227,8 @@ def test_kubernetes_is_refused(sandbox: Running) -> None:
 
 
 def test_an_image_of_another_session_is_asked_for(sandbox: Running) -> None:
-    resource = service(sandbox.folder, {}, image="web")
     with pytest.raises(Rejected, match="has not been built in this session"):
-        sandbox.engine.apply(Apply(resource), sandbox.heard.work)
+        sandbox.up({}, Built("web", "web:of-another-session"))
 
 
 def test_where_nothing_works_the_reason_is_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

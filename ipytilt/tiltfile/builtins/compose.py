@@ -45,6 +45,10 @@ def docker_compose(
     for the same project adds its files to it. `project_name` defaults to the name of the first file's folder,
     `profiles` to those in `COMPOSE_PROFILES`; `env_file` takes the place of `.env`. With `wait`, a service counts as up
     only when it is healthy. An image that `docker_build` declares takes the place of the service's own.
+
+    A service's `develop.watch` rules, which Tilt passes over, become the live update of the image it runs, unless that
+    has one of its own: `sync` copies, `rebuild` builds anew, `restart` and `exec` follow the copying. They count for
+    every service that runs the image. What no rule is about builds anew, as it does without them.
     """
     items = one_or_many(configPaths)
     if not items:

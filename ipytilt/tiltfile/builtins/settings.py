@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Any
 
-from ipytilt.core.spec import Ignore, PruneSettings
+from ipytilt.core.settings import PruneSettings
+from ipytilt.core.spec import Ignore
 from ipytilt.tiltfile.builtin import Kind, builtin
 from ipytilt.tiltfile.draft import Wrong
 from ipytilt.tiltfile.evaluation import Eval

@@ -69,6 +69,33 @@ def documents(text: str, dialect: Dialect = KUBERNETES) -> Iterator[Any]:
         raise YamlError(f"error converting YAML to JSON: {reason}") from None
 
 
+def positions(text: str, *path: str) -> list[tuple[int, int, dict[str, str]]]:
+    """Where the maps in the list at that path of a Compose file stand: line, column (from 1), and their plain values.
+
+    Nothing for a file without such a list, or one that cannot be read.
+    """
+    import yaml
+
+    try:
+        node = yaml.compose(text, Loader=_loader(COMPOSE))
+    except (yaml.YAMLError, RecursionError):
+        return []
+    for name in path:
+        if not isinstance(node, yaml.MappingNode):
+            return []
+        node = next((value for key, value in node.value if key.value == name), None)
+    items = node.value if isinstance(node, yaml.SequenceNode) else []
+    return [
+        (
+            item.start_mark.line + 1,
+            item.start_mark.column + 1,
+            {k.value: v.value for k, v in item.value if v.id == "scalar"},
+        )
+        for item in items
+        if isinstance(item, yaml.MappingNode)
+    ]
+
+
 def _explained(error: Any) -> str:
     mark = getattr(error, "problem_mark", None)
     problem = getattr(error, "problem", None) or str(error)
