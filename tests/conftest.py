@@ -1,6 +1,6 @@
-"""Fixtures and options for all tests: what needs Docker, Compose or a browser, and the check for leaks.
+"""Fixtures and options for all tests: what needs Docker, Compose, a cluster or a browser, and the check for leaks.
 
-A test that needs something which is not here skips with a reason; ``--require docker,compose,browser`` (or
+A test that needs something which is not here skips with a reason; ``--require docker,compose,browser,kubernetes`` (or
 TILT_REQUIRE, or CI=true) turns such skips into failures. Everything runs on pytest's thread.
 """
 
@@ -14,10 +14,19 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.cluster import (
+    CONTEXT_VARIABLE,
+    KubernetesCluster,
+    cluster_of_the_rig,
+    kubeconfig_of,
+    named_cluster,
+)
 from tests.support.jupyter import JupyterServer
 from tests.support.leaks import no_leaks
 from tools.rig import browser as rig_browser
+from tools.rig import cluster as rig_cluster
 from tools.rig import docker as rig_docker
+from tools.rig import registry as rig_registry
 from tools.rig.daemon import Daemon
 
 if TYPE_CHECKING:
@@ -26,9 +35,10 @@ if TYPE_CHECKING:
     from tests.support.kernels import Kernel
     from tests.support.lab import LabPage
 
-_IN_CI = "docker,compose,browser"
+_IN_CI = "docker,compose,browser,kubernetes"
 _LEAK_CHECKED = ("runtime", "engines", "views")
 _FAILED = pytest.StashKey[bool]()
+_WITHOUT_CLUSTER = pytest.StashKey[dict[str, list[str]]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -50,25 +60,43 @@ def pytest_runtest_makereport(
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """Turn the skip of a required test into a failure, and remember failures for their screenshots."""
     report = yield
-    required = set(item.config.getoption("--require").split(",")) & {mark.name for mark in item.iter_markers()}
-    if report.skipped and required and not hasattr(report, "wasxfail"):
-        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
-        report.outcome = "failed"
-        report.longrepr = f"{', '.join(sorted(required))} is required here: {reason}"
+    marks = {mark.name for mark in item.iter_markers()}
+    required = set(item.config.getoption("--require").split(",")) & marks
+    if report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if required:
+            report.outcome = "failed"
+            report.longrepr = f"{', '.join(sorted(required))} is required here: {reason}"
+        elif "kubernetes" in marks:
+            item.config.stash.setdefault(_WITHOUT_CLUSTER, {}).setdefault(reason, []).append(item.nodeid)
     if report.failed:
         item.stash[_FAILED] = True
     return report
 
 
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Generator[None]:
+    """Say in the last line, below pytest's own, which tests had no cluster and why."""
+    yield
+    terminal: pytest.TerminalReporter | None = session.config.pluginmanager.get_plugin("terminalreporter")
+    if terminal is None:
+        return
+    for reason, names in session.config.stash.get(_WITHOUT_CLUSTER, {}).items():
+        text = f"{len(names)} Kubernetes tests skipped: {reason.removeprefix('Skipped: ')}: {', '.join(names)}"
+        terminal.write_line(text.replace("\n", " "), yellow=True)
+
+
 @pytest.fixture(autouse=True)
 def _environment(request: pytest.FixtureRequest) -> None:
     """Lead tests that are marked so to Docker, and skip those whose needs are not met."""
-    if request.node.get_closest_marker("docker") or request.node.get_closest_marker("compose"):
+    marks = {mark.name for mark in request.node.iter_markers()}
+    env: dict[str, str] = {}
+    if "kubernetes" in marks:
+        env = request.getfixturevalue("cluster").env
+    elif marks & {"docker", "compose"}:
         env = request.getfixturevalue("docker_host")
-        if request.node.get_closest_marker("compose") and rig_docker.plugin_version("compose", env) is None:
-            pytest.skip("no docker compose v2 here: python -m tools.rig install")
-    if request.node.get_closest_marker("kubernetes"):
-        pytest.skip("the rig brings up no cluster yet")
+    if "compose" in marks and rig_docker.plugin_version("compose", env) is None:
+        pytest.skip("no docker compose v2 here: python -m tools.rig install")
 
 
 @pytest.fixture(autouse=True)
@@ -111,6 +139,47 @@ def own_docker(monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
         monkeypatch.setenv(name, value)
     yield daemon
     daemon.stop()
+
+
+@pytest.fixture(scope="session")
+def kubernetes_cluster(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[KubernetesCluster]:
+    """Give the cluster of all tests: the one left running, one of the rig's own, or the one that the user named."""
+    context = os.environ.get(CONTEXT_VARIABLE)
+    try:
+        if context:
+            kubeconfig = kubeconfig_of(context, tmp_path_factory.mktemp("kube"))
+            yield named_cluster(context, kubeconfig=kubeconfig, docker=request.getfixturevalue("docker_daemon"))
+        else:
+            with cluster_of_the_rig() as found:
+                yield found
+    except rig_cluster.NoClusterError as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+def cluster(kubernetes_cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPatch) -> Iterator[KubernetesCluster]:
+    """Set KUBECONFIG, DOCKER_HOST and DOCKER_CONFIG for one test; marked tests get this by themselves.
+
+    Afterwards its namespaces are deleted, and what it stopped is started again.
+    """
+    for name, value in kubernetes_cluster.env.items():
+        monkeypatch.setenv(name, value)
+    yield kubernetes_cluster
+    kubernetes_cluster.clean_up()
+
+
+@pytest.fixture
+def registry(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Give HOST:PORT of an empty registry that the test's Docker daemon pushes to, and its cluster pulls from."""
+    on_cluster = request.node.get_closest_marker("kubernetes") is not None
+    address = request.getfixturevalue("cluster").machine if on_cluster else "127.0.0.1"
+    try:
+        with rig_registry.serve(address) as host:
+            yield host
+    except rig_registry.NoRegistryError as error:
+        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -65,14 +65,30 @@ def test_a_descriptor_left_behind_is_named(monkeypatch: pytest.MonkeyPatch) -> N
     os.close(descriptor)
 
 
+def _pytest(folder: Path, *words: str, **env: str) -> subprocess.CompletedProcess[str]:
+    """Run the tests in a folder under our own conftest."""
+    (folder / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
+    options = ["--config-file", str(ROOT / "pyproject.toml"), "--rootdir", str(folder), "-o", f"cache_dir={folder}"]
+    command = [sys.executable, "-m", "pytest", *options, *words, str(folder)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), **env}
+    return subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize("required, outcome", [("browser", "1 failed"), ("docker", "1 skipped")])
 def test_require_turns_skips_into_failures(tmp_path: Path, required: str, outcome: str) -> None:
     (tmp_path / "test_it.py").write_text(_SKIPS)
-    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
-    options = ["--config-file", str(ROOT / "pyproject.toml"), "--rootdir", str(tmp_path), "-o", f"cache_dir={tmp_path}"]
-    command = [sys.executable, "-m", "pytest", *options, "--require", required, str(tmp_path)]
-    done = subprocess.run(
-        command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
-    )
+    done = _pytest(tmp_path, "--require", required)
     assert outcome in done.stdout
     assert "none here" in done.stdout
+
+
+def test_the_last_line_counts_and_names_the_tests_without_a_cluster(tmp_path: Path) -> None:
+    names = ("test_one", "test_two")
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        + "".join(f"@pytest.mark.kubernetes\ndef {name}(): raise AssertionError('it ran')\n" for name in names)
+    )
+    done = _pytest(tmp_path, "--require=docker", TILT_TEST_CONTEXT="no-such-context", KUBECONFIG=str(tmp_path / "none"))
+    last = done.stdout.strip().splitlines()[-1]
+    assert last.startswith("2 Kubernetes tests skipped: "), done.stdout
+    assert all(f"test_it.py::{name}" in last for name in names)

@@ -58,6 +58,12 @@ class Cluster:
         """Start it again and return when it answers. Raises NoClusterError."""
         self._command(f"start {name}")
 
+    def let_go(self) -> None:
+        """Drop the leash, as the end of this process does: the cluster ends by itself. Raises NoClusterError."""
+        if self._process is None or self._process.stdin is None:
+            raise NoClusterError("a cluster that was left running is on no leash of ours")
+        self._process.stdin.close()
+
     def stop(self) -> None:
         """End the cluster and everything in it."""
         ending = os.pidfd_open(self._pid)

@@ -14,11 +14,10 @@ from pathlib import Path
 
 from tools.rig.service import until
 
+LOG_FOLDERS = (Path("/var/log/containers"), Path("/var/log/pods"))
 _CGROUPS = Path("/sys/fs/cgroup")
 _SETTINGS = ("vm/overcommit_memory", "vm/panic_on_oom", "kernel/panic", "kernel/panic_on_oops")
 _KEY_SETTINGS = ("kernel/keys/root_maxkeys", "kernel/keys/root_maxbytes")
-_POD_LOGS = Path("/var/log/pods")
-_LOG_FOLDERS = (Path("/var/log/containers"), _POD_LOGS)
 _NOTE = "machine.json"
 _GONE_SECONDS = 10
 
@@ -26,7 +25,7 @@ _GONE_SECONDS = 10
 def prepare(folder: Path) -> None:
     """Note in ``folder`` what is there, and make a control group with the folder's name."""
     settings = {path: _setting(path).read_text() for path in (*_SETTINGS, *_KEY_SETTINGS) if _setting(path).exists()}
-    logs = {str(where): [entry.name for entry in _entries(where)] for where in _LOG_FOLDERS if where.exists()}
+    logs = {str(where): [entry.name for entry in _entries(where)] for where in LOG_FOLDERS if where.exists()}
     (folder / _NOTE).write_text(json.dumps({"settings": settings, "logs": logs}))
     for tree in _trees():
         (tree / folder.name).mkdir(exist_ok=True)
@@ -43,7 +42,7 @@ def restore(folder: Path) -> None:
     for path, value in note["settings"].items():
         if _setting(path).read_text() != value:
             _setting(path).write_text(value)
-    for where in _LOG_FOLDERS:
+    for where in LOG_FOLDERS:
         _remove_new(where, note["logs"].get(str(where)))
 
 

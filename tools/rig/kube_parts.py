@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import subprocess
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ API_PORT = 6443
 SERVICE_NETWORK = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 PAUSE = "ipytilt-pause:test"
+# The API server would wait a minute for its watches to end.
+_PATIENCE = 2
 _ETCD = "http://127.0.0.1:2379"
 
 
@@ -39,9 +41,10 @@ class Place:
         """The address of the node."""
         return f"{self.network}2"
 
-    def service(self, name: str, *words: str, answers: Callable[[], object]) -> Service:
+    def service(self, name: str, flags: Mapping[str, str], *, answers: Callable[[], object]) -> Service:
         """Return one of our programs as a service that logs into the folder."""
-        return Service([str(self.programs / name), *words], log=self.folder / f"{name}.log", answers=answers)
+        command = [str(self.programs / name), *(f"--{flag}={value}" for flag, value in flags.items())]
+        return Service(command, log=self.folder / f"{name}.log", answers=answers, patience=_PATIENCE)
 
     def kubectl(self, *words: str) -> str | None:
         """Return what kubectl prints to the cluster's administrator, or None when it fails."""
@@ -59,7 +62,7 @@ def etcd(place: Place) -> Service:
         "advertise-client-urls": _ETCD,
         "unsafe-no-fsync": "true",
     }
-    return place.service("etcd", *_flags(flags), answers=lambda: _healthy(f"{_ETCD}/health"))
+    return place.service("etcd", flags, answers=lambda: _healthy(f"{_ETCD}/health"))
 
 
 def apiserver(place: Place) -> Service:
@@ -91,7 +94,7 @@ def apiserver(place: Place) -> Service:
         "proxy-client-cert-file": keys.certificate("front-proxy"),
         "proxy-client-key-file": keys.key("front-proxy"),
     }
-    return place.service("kube-apiserver", *_flags(flags), answers=lambda: place.kubectl("get", "--raw", "/readyz"))
+    return place.service("kube-apiserver", flags, answers=lambda: place.kubectl("get", "--raw", "/readyz"))
 
 
 def controller_manager(place: Place) -> Service:
@@ -108,13 +111,13 @@ def controller_manager(place: Place) -> Service:
         "flex-volume-plugin-dir": str(place.folder / "volume-plugins"),
     }
     has_account = ("get", "--namespace=default", "serviceaccount/default")
-    return place.service("kube-controller-manager", *_flags(flags), answers=lambda: place.kubectl(*has_account))
+    return place.service("kube-controller-manager", flags, answers=lambda: place.kubectl(*has_account))
 
 
 def scheduler(place: Place) -> Service:
     """The scheduler; it is up when a pod has a node, which nobody waits for."""
     flags = _control_plane(place, "kube-scheduler")
-    return place.service("kube-scheduler", *_flags(flags), answers=lambda: True)
+    return place.service("kube-scheduler", flags, answers=lambda: True)
 
 
 def kubelet(place: Place) -> Service:
@@ -139,7 +142,7 @@ def kubelet(place: Place) -> Service:
     }
     ready = 'jsonpath={.status.conditions[?(@.type=="Ready")].status}'
     is_ready = ("get", f"node/{NAME}", "--output", ready)
-    return place.service("kubelet", *_flags(flags), answers=lambda: place.kubectl(*is_ready) == "True")
+    return place.service("kubelet", flags, answers=lambda: place.kubectl(*is_ready) == "True")
 
 
 def proxy(place: Place) -> Service:
@@ -151,7 +154,7 @@ def proxy(place: Place) -> Service:
         "conntrack-max-per-core": "0",
     }
     health = "http://127.0.0.1:10256/healthz"
-    return place.service("kube-proxy", *_flags(flags), answers=lambda: _healthy(health))
+    return place.service("kube-proxy", flags, answers=lambda: _healthy(health))
 
 
 def _control_plane(place: Place, name: str) -> dict[str, str]:
@@ -198,10 +201,6 @@ def _kubelet_config(place: Place) -> dict[str, object]:
             "imagefs.available": "1%",
         },
     }
-
-
-def _flags(values: dict[str, str]) -> list[str]:
-    return [f"--{name}={value}" for name, value in values.items()]
 
 
 def _healthy(address: str) -> bool:

@@ -137,6 +137,7 @@ def main(arguments: list[str]) -> None:
                 _serve(cluster, socket_of(folder), leash)
             finally:
                 supervisor.ignore_signals()
+                socket_of(folder).unlink(missing_ok=True)
                 if cluster is not None:
                     cluster.stop()
                 tear_down(folder)
@@ -171,7 +172,8 @@ def _serve(cluster: Cluster, path: Path, leash: IO[str] | None) -> None:
 def _alone() -> Iterator[None]:
     """Wait for a cluster that is just ending. Raises RuntimeError when another one stays, ours or not."""
     with socket.socket(socket.AF_UNIX) as lock:
-        if not until(lambda: _locked(lock), _LOCK_SECONDS):
+        until(lambda: _locked(lock) or _one_serves(), _LOCK_SECONDS)
+        if not lock.getsockname():
             raise RuntimeError("another cluster of the rig runs on this machine: python -m tools.rig cluster status")
         if supervisor.is_running("kubelet"):
             raise RuntimeError("another cluster's kubelet runs on this machine; two would end each other's pods")
@@ -184,6 +186,11 @@ def _locked(lock: socket.socket) -> bool:
     except OSError:
         return False
     return True
+
+
+def _one_serves() -> bool:
+    """Whether a cluster of the rig is up, rather than just coming or going."""
+    return any(socket_of(folder).exists() for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"))
 
 
 def _programs() -> Path:

@@ -14,17 +14,22 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _READY_SECONDS = 90
-_STOP_SECONDS = 20
 _LOG_CHARACTERS = 2000
 
 
 class Service:
-    """One program; ``answers`` tells whether it is up. Its output is added to ``log``."""
+    """One program; ``answers`` tells whether it is up. Its output is added to ``log``.
 
-    def __init__(self, command: Sequence[str], *, log: Path, answers: Callable[[], object]) -> None:
+    Told to stop, it has ``patience`` seconds to end by itself.
+    """
+
+    def __init__(
+        self, command: Sequence[str], *, log: Path, answers: Callable[[], object], patience: float = 20
+    ) -> None:
         self._command = list(command)
         self._log = log
         self._answers = answers
+        self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
@@ -62,7 +67,7 @@ class Service:
             return
         self._process.terminate()
         try:
-            self._process.wait(_STOP_SECONDS)
+            self._process.wait(self._patience)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
