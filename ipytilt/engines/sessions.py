@@ -43,9 +43,12 @@ _IN_THE_WAY = re.compile(r"File exists|Is a directory|Not a directory|Directory 
 _HINTS = (
     (
         re.compile(r"Permission denied|Operation not permitted"),
-        "make the files writable for the container's user, for instance with COPY --chown in the Dockerfile",
+        "make the files writable for the container's user, as with COPY --chown or a securityContext of the pod",
     ),
-    (re.compile(r"Read-only file system"), "sync to a writable place, or start the container without read_only"),
+    (
+        re.compile(r"Read-only file system"),
+        "sync to a writable place, or start the container without read_only (in a pod: readOnlyRootFilesystem)",
+    ),
     (re.compile(r"No space left"), "make room on the container's file system"),
 )
 
@@ -71,12 +74,16 @@ class Transport(Protocol):
         """Run argv in a container. That there is no such program may show as an exit code of 126 or 127 only."""
         ...
 
-    def is_running(self, container_id: str) -> bool:
-        """Whether the container lives."""
+    def gone(self, container_id: str) -> str:
+        """What became of a container, "" while it runs."""
+        ...
+
+    def label(self, container_id: str) -> str:
+        """A short name for the container."""
         ...
 
     def unpack(self, container_id: str, archive: Archive) -> None:
-        """Unpack an archive at `/` with nothing of the image's help, for the container's user."""
+        """Unpack an archive at `/` without the image's help, for the container's user; Rejected if there is no way."""
         ...
 
 
@@ -108,7 +115,7 @@ class Sessions:
     def attach(self, container_id: str, log: Log) -> Stop:
         """Keep a session open until stopped; what a step's background children write goes to the log."""
         stopped = threading.Event()
-        name = f"ipytilt-attach-{container_id[:12]}"
+        name = f"ipytilt-attach-{self._transport.label(container_id)}"
         thread = threading.Thread(target=self._attend, args=(container_id, stopped, log), name=name, daemon=True)
         thread.start()
 
@@ -119,7 +126,7 @@ class Sessions:
         return stop
 
     def _attend(self, container_id: str, stopped: threading.Event, log: Log) -> None:
-        where = Container(container_id, container_id[:12], service="", state="running")
+        where = Container(container_id, self._transport.label(container_id), service="", state="running")
         lines = Lines(lambda line: log(line, "info"))
         with self._slot(container_id) as slot:
             use = _Use(self._transport, slot, where, Work(log))
@@ -231,6 +238,7 @@ class _Use:
 
     def _request(self, request: Callable[[ExecSession], int]) -> int:
         """Let `request` use the session; a second time with a new one if that was lost before anything had begun."""
+        gone = ""
         for last in (False, True):
             session = self._session()
             if session is None:
@@ -243,12 +251,13 @@ class _Use:
                 if self._work.cancelled and lost.began:
                     self._kill(session.pid)
                 self._work.check()
-                if last or lost.began or not self._transport.is_running(self._where.id):
+                gone = self._transport.gone(self._where.id)
+                if last or lost.began or gone:
                     break
             except TimeoutError:
                 self._slot.drop()
                 raise self._broke(f"nothing moved for {_SILENCE_SECONDS:g} s") from None
-        raise self._broke("the session into it ended")
+        raise self._broke(": ".join(filter(None, ("the session into it ended", gone))))
 
     def _asked(self, request: Callable[[ExecSession, Output], int]) -> tuple[int, str]:
         """Exit code and everything written."""

@@ -138,6 +138,10 @@ class Workspace:
         built = self.build(self.image(dockerfile))
         return self.apply(self.service("web", image="web", **definition), built)
 
+    def take_down(self) -> None:
+        """Take down what `running` has brought up."""
+        self.engine.delete(Delete(self.service()), self.work())
+
     # ------------------------------------------------------------------------------------ containers
 
     def sync(self, where: Container, *pairs: tuple[Path, str]) -> None:
@@ -525,7 +529,7 @@ def check_a_container_that_dies_during_a_step_is_broken(at: Workspace) -> None:
     where = at.running()
     with _running(at, where, "echo going; sleep 300") as (_, raised):
         eventually(lambda: "going" in at.lines())
-        at.engine.delete(Delete(at.service()), at.work())
+        at.take_down()
     assert [type(error) for error in raised] == [Broke]
 
 
@@ -533,9 +537,14 @@ def check_a_container_that_is_gone_is_broken(at: Workspace) -> None:
     where = at.running()
     at.start(Attach(where.id, where.started_at))
     at.shown(where, "true")
-    at.engine.delete(Delete(at.service()), at.work())
+    at.take_down()
     assert where.name in fails(Broke, lambda: at.sync(where, (at.file("src/x"), "/app/x"))).message
     fails(Broke, lambda: at.sh(where, "true"))
+
+
+def check_what_is_gone_is_not_restarted(at: Workspace) -> None:
+    where = at.running()
+    at.take_down()
     fails(Broke, lambda: at.engine.restart(where, at.work()))
 
 
@@ -670,3 +679,6 @@ def check_orders_stop_within_two_seconds(at: Workspace) -> None:
 CHECKS: tuple[Callable[[Workspace], None], ...] = tuple(
     function for name, function in globals().items() if name.startswith("check_")
 )
+_THERE = CHECKS.index(check_files_are_copied_replaced_and_removed)
+INSIDE = CHECKS[_THERE : CHECKS.index(check_what_is_gone_is_not_restarted)]
+"""Those about files and steps in containers, which every engine passes that has containers at all."""

@@ -82,17 +82,22 @@ class Client:
         query: Query = (),
         body: object = None,
         content_type: str = "application/json",
+        headers: Mapping[str, str] | None = None,
         timeout: float | None = ANSWER_SECONDS,
         doing: str = "",
     ) -> Any:
         """Ask, and return the answer unread (`urllib3.BaseHTTPResponse`): a watch, or a log that goes on.
 
-        `timeout` is the longest silence in seconds. Whoever calls closes it. Raises as `call`.
+        `timeout` is the longest silence in seconds, `headers` are sent besides the usual ones. Whoever calls closes it.
+        Raises as `call`.
         """
+        sent = dict(headers or {})
+        if body is not None:
+            sent["Content-Type"] = content_type
         for last in (False, True):
             api = self.api()
             with _translated(doing):
-                answer = _request(api, method, path, query=query, body=body, content_type=content_type, timeout=timeout)
+                answer = _request(api, method, path, query=query, body=body, headers=sent, timeout=timeout)
             if answer.status == 401 and not last:
                 answer.release_conn()
                 self.forget(api)
@@ -146,13 +151,11 @@ class Client:
 
 
 def _request(
-    api: Any, method: str, path: str, *, query: Query, body: object, content_type: str, timeout: float | None
+    api: Any, method: str, path: str, *, query: Query, body: object, headers: Mapping[str, str], timeout: float | None
 ) -> Any:
     from urllib3 import Timeout
 
-    headers = {"Accept": "application/json", "User-Agent": "ipytilt"}
-    if body is not None:
-        headers["Content-Type"] = content_type
+    headers = {"Accept": "application/json", "User-Agent": "ipytilt", **headers}
     for setting in api.configuration.auth_settings().values():
         headers[setting["key"]] = setting["value"]
     url = f"{api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
