@@ -286,6 +286,21 @@ class Session:
 
     # ------------------------------------------------------------------------------------------ the end
 
+    def take_over(self, *, timeout: float = waiting.TAKE_OVER_SECONDS) -> Self:
+        """Take over what another session holds (`status` says who waits for that); it stops acting on it.
+
+        Works with a frozen one, too. Raises UsageError if nothing is held, TiltError after `timeout` seconds.
+        """
+        self._session.take_over()
+        self._session.wait_for(waiting.claimed(), timeout)
+        return self
+
+    async def async_take_over(self, *, timeout: float = waiting.TAKE_OVER_SECONDS) -> Self:  # noqa: ASYNC109 - as above
+        """`take_over`, awaited."""
+        self._session.take_over()
+        await wait_in_loop(self._session.store, waiting.claimed(), timeout)
+        return self
+
     def down(self, *, timeout: float = DOWN_SECONDS) -> None:
         """Take down everything that was deployed; the next `tiltfile` starts it again."""
         self._session.down()

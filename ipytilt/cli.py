@@ -22,6 +22,7 @@ from ipytilt.errors import TiltError, TiltfileError, UsageError
 
 if TYPE_CHECKING:
     from ipytilt.runtime.logs import Logs
+    from ipytilt.runtime.session import Config
     from ipytilt.tiltfile.load import Loaded
 
 EXIT_OK, EXIT_ERROR, EXIT_USAGE, EXIT_TILTFILE, EXIT_INTERRUPTED = 0, 1, 2, 5, 130
@@ -52,9 +53,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _do(options: argparse.Namespace, source: Source, args: tuple[str, ...]) -> int:
     match options.command:
         case "up":
-            return _up(source, args, named(options.engine or "", os.environ))
+            return _up(source, args, _config(source, options))
         case "ci":
-            return _ci(source, args, named(options.engine or "", os.environ), options.timeout)
+            return _ci(source, args, _config(source, options), options.timeout)
         case "down":
             return _down(source, args, named(options.engine or "", os.environ))
         case "explain":
@@ -80,6 +81,8 @@ def _parser() -> argparse.ArgumentParser:
     result = commands.add_parser("tiltfile-result", help="evaluate a Tiltfile and print what it asks for, as JSON")
     for command in (up, ci, down, lint):
         command.add_argument("tiltfile", nargs="?", metavar="TILTFILE", help="the same as -f TILTFILE")
+    for command in (up, ci):
+        command.add_argument("--takeover", action="store_true", help="take over what a notebook or another shell holds")
     for command in (up, ci, down):
         command.add_argument("--engine", choices=ENGINES, help="what images and services run on")
     explain.add_argument("path", help="the file")
@@ -197,10 +200,17 @@ def _result(source: Source, args: tuple[str, ...]) -> int:
     return EXIT_OK
 
 
-def _up(source: Source, args: tuple[str, ...], engine: str) -> int:
-    from ipytilt.runtime.session import Config, Session
+def _config(source: Source, options: argparse.Namespace) -> Config:
+    from ipytilt.runtime.session import Config
 
-    session = Session(Config(engine, source.base))
+    engine, who = named(options.engine or "", os.environ), f"ipytilt {options.command} (process {os.getpid()})"
+    return Config(engine, source.base, subcommand=options.command, who=who, take_over=options.takeover)
+
+
+def _up(source: Source, args: tuple[str, ...], config: Config) -> int:
+    from ipytilt.runtime.session import Session
+
+    session = Session(config)
     log = _Log(session.logs)
     try:
         if args:
@@ -216,12 +226,12 @@ def _up(source: Source, args: tuple[str, ...], engine: str) -> int:
         session.stop()
 
 
-def _ci(source: Source, args: tuple[str, ...], engine: str, timeout: float | None) -> int:
+def _ci(source: Source, args: tuple[str, ...], config: Config, timeout: float | None) -> int:
     from ipytilt.errors import CIFailed, Reported
-    from ipytilt.runtime.session import Config, Session
+    from ipytilt.runtime.session import Session
     from ipytilt.verbs import HEALTHY
 
-    session = Session(Config(engine, source.base, subcommand="ci"))
+    session = Session(config)
     log = _Log(session.logs)
     try:
         if args:

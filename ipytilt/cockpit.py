@@ -72,6 +72,8 @@ class Cockpit:
                     session.enable((name,), on=True)
                 case wire.Disable(resource=name):
                     session.enable((name,), on=False)
+                case wire.TakeOver():
+                    session.take_over()
                 case wire.Press(button=name, values=values, confirmed=confirmed):
                     session.press(name, values, confirmed=confirmed)
         except TiltError as error:

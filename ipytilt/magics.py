@@ -135,7 +135,8 @@ class IpyTilt(Magics):
             from ipytilt.cockpit import Cockpit
             from ipytilt.runtime.session import Config
 
-            self._cockpit = Cockpit(self.shell, Config(self._engine(), self._directory(), self.log_bytes))
+            config = Config(self._engine(), self._directory(), self.log_bytes, who=self._who())
+            self._cockpit = Cockpit(self.shell, config)
             self._used = {name: getattr(self, name) for name in SETTINGS}
         return self._cockpit
 
@@ -146,6 +147,11 @@ class IpyTilt(Magics):
         if self._used is not None and proposal.value != self._used[name]:
             raise TraitError(f"{name} cannot change while there is a session; %reload_ext ipytilt makes it count")
         return proposal.value
+
+    def _who(self) -> str:
+        """What other sessions are told of this one; Jupyter servers say which notebook a kernel is started for."""
+        name = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
+        return f"notebook {name} (kernel {os.getpid()})" if name else f"a notebook (kernel {os.getpid()})"
 
     def _engine(self) -> str:
         from ipytilt.errors import UsageError

@@ -82,7 +82,7 @@ class _Watchlist:
             self._guardian.stdin.write(lines.encode())
 
     def _start(self) -> None:
-        self._directory = _records_directory()
+        self._directory = private_directory()
         if self._directory:
             guardian.sweep(self._directory)
         self._guardian = subprocess.Popen(
@@ -108,10 +108,13 @@ watchlist = _Watchlist()
 os.register_at_fork(after_in_child=watchlist.after_fork)
 
 
-def _records_directory() -> str:
-    """Where records are kept: ours, closed to others, if possible gone after a reboot; "" if there is no such place."""
+def private_directory(suffix: str = "") -> str:
+    """A folder of the user's, closed to others, if possible gone after a reboot; "" if there is no such place.
+
+    Records are kept in the one without a suffix.
+    """
     for base in (os.environ.get("XDG_RUNTIME_DIR", ""), tempfile.gettempdir()):
-        path = os.path.join(base, f"ipytilt-{os.getuid()}")
+        path = os.path.join(base, f"ipytilt-{os.getuid()}{suffix}")
         with suppress(OSError):
             if base:
                 os.makedirs(path, mode=0o700, exist_ok=True)

@@ -168,6 +168,14 @@ def _down(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG00
     return Answer("Everything is down. %tilt up starts it again.")
 
 
+@verb("takeover", "Take over what another session holds; that one stops acting on it.")
+def _takeover(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
+    held = [scope for scope, other in session.state.claims.items() if other.by]
+    session.take_over()
+    session.wait_for(waiting.claimed(), waiting.TAKE_OVER_SECONDS)
+    return Answer(f"This session's now: {', '.join(held)}")
+
+
 @verb("status", "Show all resources.")
 def _status(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
     document = wire.document(session_view(session.state, session.engine_line, scrub=session.logs.scrub))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal, TypeAlias
 
-from ipytilt.core import status
+from ipytilt.core import claims, status
 from ipytilt.core.settings import CISettings
 from ipytilt.core.spec import Kubernetes, Local, Resource
 from ipytilt.core.state import TILTFILE, State, Track
@@ -104,6 +104,11 @@ def _of_resource(state: State, resource: Resource, now: float) -> Iterator[Targe
     lost = state.engines.get("kubernetes") if isinstance(resource.target, Kubernetes) else ""
     if lost and state.enabled(name):
         yield Target(f"{name}:runtime", "failed", f"cluster connection failed: {lost}")
+        return
+    held = claims.others(state.claims, resource)
+    if held and state.enabled(name):
+        claim = state.claims[claims.scope_of(resource)]  # whoever has it may keep it for the rest of the day
+        yield Target(f"{name}:update", "waiting" if claim.insist and not claim.taken else "failed", held)
         return
     local = resource.target if isinstance(resource.target, Local) else None
     running = f"{name}:{'serve' if local else 'runtime'}"

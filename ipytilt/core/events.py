@@ -281,6 +281,22 @@ class EngineChanged:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimChanged:
+    """A scope (`core.claims`) is another session's, which `by` describes, or this one's ("")."""
+
+    scope: str
+    by: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class TakeOverRequested:
+    """Somebody wants this session to have what others hold."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ButtonChanged:
     """The command of a button started, or the newest run of it ended."""
 
@@ -321,6 +337,8 @@ Event: TypeAlias = (
     | ServerChanged
     | Probed
     | EngineChanged
+    | ClaimChanged
+    | TakeOverRequested
     | ButtonChanged
     | CommandHandled
 )

@@ -6,6 +6,7 @@ Pure. `runtime.standing` starts what is new in the set and stops what is gone, s
 from __future__ import annotations
 
 from ipytilt.core import pods
+from ipytilt.core.claims import Claim, Held, scope_of
 from ipytilt.core.live import live_images
 from ipytilt.core.paths import TEMP_FILES
 from ipytilt.core.spec import Compose, Kubernetes, Local, Resource
@@ -13,6 +14,7 @@ from ipytilt.core.state import CONFIG_WATCH, State, Tracked, deploy_watch, image
 from ipytilt.core.steps import (
     Attach,
     Container,
+    Delete,
     Follow,
     Observe,
     ObserveCluster,
@@ -31,7 +33,7 @@ def orders(state: State) -> frozenset[Order]:
     """All standing orders of this state; none after `down` or a crash."""
     if state.crash:
         return frozenset()
-    kept: list[Order] = [*_config_watch(state)]
+    kept: list[Order] = [*_config_watch(state), *_claims(state)]
     if state.down:
         return frozenset(kept)
     enabled = tuple(r for r in state.spec.resources if state.enabled(r.name) or state.tracks[r.name].off_at)
@@ -50,6 +52,14 @@ def _config_watch(state: State) -> list[Order]:
     if not state.load.reads:
         return []
     return [Watch(CONFIG_WATCH, state.load.reads, (*state.spec.watch_ignores, TEMP_FILES))]
+
+
+def _claims(state: State) -> list[Order]:
+    """On all that is deployed or may be at any moment, until it is taken down."""
+    going = [step.resource for r in state.runs.values() for b in r.branches for step in b if isinstance(step, Delete)]
+    resources = [*state.leaving.values(), *going, *(() if state.down else state.spec.resources)]
+    scopes = dict.fromkeys(filter(None, map(scope_of, resources)))
+    return [Claim(scope, state.claims.get(scope, Held()).insist) for scope in scopes]
 
 
 def _image_watches(state: State, enabled: tuple[Resource, ...]) -> list[Order]:

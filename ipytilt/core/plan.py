@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ipytilt.core import live, pods
+from ipytilt.core import claims, live, pods
 from ipytilt.core.events import Source
 from ipytilt.core.prune import Prune, due
 from ipytilt.core.spec import ComposeBuild, CustomBuild, DockerBuild, Kubernetes, Local, Resource, TriggerMode
@@ -257,7 +257,7 @@ class _Board:
             name = one.resource.name
             if not one.gos or self.busy(name) or name in self.state.leaving:
                 continue
-            hold = my_cluster_is_away(self, one)
+            hold = another_session_holds_it(self, one) or my_cluster_is_away(self, one)
             if hold is not None:
                 self.holds[name] = hold
                 continue
@@ -361,6 +361,12 @@ def tiltfile_is_stale(board: _Board, one: Want) -> Hold | None:  # noqa: ARG001 
     return None
 
 
+def another_session_holds_it(board: _Board, one: Want) -> Hold | None:
+    """Two sessions that act on the same containers would undo each other's work."""
+    text = claims.others(board.state.claims, one.resource)
+    return Hold(claims.HELD, text, (claims.scope_of(one.resource),)) if text else None
+
+
 def it_is_being_taken_down(board: _Board, one: Want) -> Hold | None:
     """What was deployed under this name has to go first."""
     if one.resource.name in board.state.leaving or board.busy(one.resource.name, "down"):
@@ -431,6 +437,7 @@ def no_free_slot(board: _Board, one: Want) -> Hold | None:  # noqa: ARG001 - one
 
 GUARDS: tuple[Guard, ...] = (
     tiltfile_is_stale,
+    another_session_holds_it,
     it_is_being_taken_down,
     a_serial_local_runs,
     i_am_serial_and_something_runs,

@@ -13,6 +13,7 @@ from typing import assert_never
 
 from ipytilt.core import events as ev
 from ipytilt.core.live import live_images
+from ipytilt.core.reduce_claims import claim_changed, take_over_requested
 from ipytilt.core.reduce_load import (
     args_changed,
     cancel_load,
@@ -89,6 +90,10 @@ def reduce(state: State, event: ev.Event) -> State:  # noqa: C901, PLR0912 - one
             return _probed(state, event)
         case ev.EngineChanged():
             return _engine_changed(state, event)
+        case ev.ClaimChanged():
+            return claim_changed(state, event)
+        case ev.TakeOverRequested():
+            return take_over_requested(state)
         case ev.ButtonChanged():
             return _button_changed(state, event)
         case ev.CommandHandled():

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ipytilt.core import events as ev
 from ipytilt.core.diff import Verdict, changed_images, compare
-from ipytilt.core.reduce_switch import switch_on, take_down
+from ipytilt.core.reduce_switch import is_up, switch_on, take_down
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import ImageTrack, State, Track, image_watch, local_watch
 
@@ -114,7 +114,7 @@ def _take_over(state: State, spec: Spec, changed: tuple[str, ...], *, at: float,
     for name, verdict in verdicts.items():
         before = old.resource(name)
         if verdict in (Verdict.REMOVED, Verdict.REPLACED) and before is not None:
-            if state.tracks[name].started and before.kind != "local":
+            if is_up(state, before):
                 leaving[name] = before
             runs = {i: replace(r, cancelling=True) if r.resource == name else r for i, r in runs.items()}
     for resource in _ordered(old, spec):

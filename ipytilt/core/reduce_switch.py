@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ipytilt.core import claims
 from ipytilt.core import events as ev
 from ipytilt.core.spec import Resource
 from ipytilt.core.state import State, Track
@@ -30,12 +31,12 @@ def down_requested(state: State) -> State:
     """Everything is to be taken down; nothing starts until somebody asks for it."""
     for resource in state.spec.resources:
         state = take_down(state, resource)
-    return replace(state, down=True)
+    return replace(state, down=True, claims={})  # whoever is next may have it
 
 
 def take_down(state: State, resource: Resource) -> State:
     """The resource is to have nothing deployed, at once: its runs are cancelled, its track starts over."""
-    leaving = {**state.leaving, resource.name: resource} if _is_up(state, resource) else state.leaving
+    leaving = {**state.leaving, resource.name: resource} if is_up(state, resource) else state.leaving
     state = replace(_cancelled(state, resource.name), leaving=leaving, revision=state.revision + 1)
     return _with_track(state, start_over(state, state.tracks[resource.name]))
 
@@ -58,14 +59,16 @@ def start_over(state: State, track: Track) -> Track:
 
 def _switch_off(state: State, resource: Resource, at: float) -> State:
     track = replace(state.tracks[resource.name], switched=False)
-    if not _is_up(state, resource):
+    if not is_up(state, resource):
         return take_down(_with_track(state, track), resource)
     state = replace(_cancelled(state, resource.name), leaving={**state.leaving, resource.name: resource})
     return _with_track(state, replace(track, asked=None, retry_at=0.0, retry_cause=None, off_at=at))
 
 
-def _is_up(state: State, resource: Resource) -> bool:
-    return state.tracks[resource.name].started and resource.kind != "local"
+def is_up(state: State, resource: Resource) -> bool:
+    """It was deployed, and is ours to take down."""
+    mine = not claims.others(state.claims, resource)
+    return state.tracks[resource.name].started and resource.kind != "local" and mine
 
 
 def _cancelled(state: State, name: str) -> State:

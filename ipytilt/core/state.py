@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Any, Literal, TypeAlias
 
 from ipytilt.core.buttons import Press
+from ipytilt.core.claims import Held
 from ipytilt.core.events import ErrorInfo, Source
 from ipytilt.core.spec import NOWHERE, Kubernetes, Origin, Resource, Spec
 from ipytilt.core.steps import Applied, Built, Cluster, Container, ObjectRef, Pod, Step
@@ -253,7 +254,8 @@ class Hold:
 class State:
     """Everything the planner and the views look at.
 
-    `engines`: what keeps each from answering ("": nothing; no entry: nobody has asked).
+    `engines`: what keeps each from answering ("": nothing; no entry: nobody has asked). `claims`: scopes that this or
+    another session has (no entry: nobody has looked, it is free to use).
 
     `wanting` names the resources that may have something to do; `revision` of the standing orders moves whenever
     they have to be worked out again; `leaving` are resources whose deployment is to be taken down.
@@ -269,6 +271,7 @@ class State:
     runs: Mapping[int, Run] = field(default_factory=dict)
     leaving: Mapping[str, Resource] = field(default_factory=lambda: EMPTY)
     engines: Mapping[str, str] = field(default_factory=lambda: EMPTY)
+    claims: Mapping[str, Held] = field(default_factory=lambda: EMPTY)
     cluster: Cluster | None = None
     pruning: Pruning = field(default_factory=Pruning)
     watch_problems: Mapping[str, str] = field(default_factory=lambda: EMPTY)

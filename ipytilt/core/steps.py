@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ipytilt.core.claims import Claim
 from ipytilt.core.settings import UpdateSettings
 from ipytilt.core.spec import (
     Command,
@@ -332,4 +333,4 @@ class Forward:
     uid: str
 
 
-Order: TypeAlias = Watch | Serve | Observe | Follow | Attach | ObserveCluster | ObservePods | Forward
+Order: TypeAlias = Claim | Watch | Serve | Observe | Follow | Attach | ObserveCluster | ObservePods | Forward

@@ -144,7 +144,17 @@ class ForwardSeen:
     problem: str = ""
 
 
-Fact: TypeAlias = EngineSeen | ContainersSeen | ServerSeen | ProbeSeen | PodsFound | ClusterSeen | ForwardSeen
+@dataclass(frozen=True, slots=True)
+class ClaimSeen:
+    """Fact: who has a claim now; "" means this session."""
+
+    scope: str
+    by: str
+
+
+Fact: TypeAlias = (
+    ClaimSeen | EngineSeen | ContainersSeen | ServerSeen | ProbeSeen | PodsFound | ClusterSeen | ForwardSeen
+)
 Post: TypeAlias = Callable[[Fact], None]
 
 

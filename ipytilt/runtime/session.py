@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import itertools
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ipytilt.core import ci, status
+from ipytilt.core import ci, claims, status
 from ipytilt.core import events as ev
 from ipytilt.core import explain as answers
 from ipytilt.core.buttons import Press, environment
@@ -27,6 +28,7 @@ from ipytilt.core.unchanged import may_be_dropped
 from ipytilt.engines.base import Work
 from ipytilt.errors import Cancelled, TiltError, UsageError
 from ipytilt.runtime import waiting
+from ipytilt.runtime.claims import Claims
 from ipytilt.runtime.controller import Controller
 from ipytilt.runtime.execute import Engines
 from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Logs
@@ -48,13 +50,21 @@ class Config:
 
     `engine`: "auto" (Docker when a daemon answers, else the sandbox), "docker" or "sandbox". `directory`: where
     relative paths of cells start. `log_bytes`: kept per resource. `subcommand`: what the Tiltfile sees in
-    `config.tilt_subcommand`; files are watched in "up" only.
+    `config.tilt_subcommand`; files are watched in "up" only. `who`: how other sessions call this one, if its project is
+    theirs, too ("": by the running program); `take_over`: what they hold is taken from them at once.
     """
 
     engine: str = "auto"
     directory: str = field(default_factory=os.getcwd)
     log_bytes: int = LIMIT_BYTES
     subcommand: str = "up"
+    who: str = ""
+    take_over: bool = False
+
+    def place(self, scope: str) -> str:
+        """Where the names of scopes mean one thing: a daemon of Docker's, or for everything else the directory."""
+        docker = os.environ.get("DOCKER_HOST") or os.environ.get("DOCKER_CONTEXT") or "default"
+        return f"docker {docker}" if claims.is_named(scope) and self.engine != "sandbox" else self.directory
 
 
 class Session:
@@ -72,15 +82,25 @@ class Session:
         self._engines: Engines | None = None
         self._running = False
         self._stopped = False
+        who = self.config.who or f"{os.path.basename(sys.argv[0]) or 'Python'} (process {os.getpid()})"
+        self._claims = Claims(who, place=self.config.place, quiet=self._is_quiet)
         self._workers = Workers(
             self.engines,
             self._evaluate,
             logs=self.logs,
             clock=self.clock,
             settle=self._settle,
+            may_act=self._may_act,
             directory=self.config.directory,
         )
-        self._standing = Standing(self.engines, self._set_watches, post=self.post, logs=self.logs, clock=self.clock)
+        self._standing = Standing(
+            self.engines,
+            self._set_watches,
+            claims=self._claims,
+            post=self.post,
+            logs=self.logs,
+            clock=self.clock,
+        )
         self._controller = Controller(self.store, self._workers, self._standing, clock=self.clock)
         self._presses = Presses(self.logs, self._button_changed)
         self._watcher: Watcher | None = None
@@ -127,6 +147,7 @@ class Session:
             left += self._presses.stop(deadline)
         if self._watcher is not None:
             self._watcher.stop()
+        self._claims.close()
         if self._engines is not None:  # somebody may have asked for them before anything was started
             self._engines.clusters.close()
             self._engines.containers.close()
@@ -216,6 +237,12 @@ class Session:
         for name in names:
             self.resource(name)
         self.post(ev.Enabled(names, on, self.clock()))
+
+    def take_over(self) -> None:
+        """Ask for what other sessions hold; they stop acting on it. Raises UsageError if they hold nothing."""
+        if not any(held.by for held in self.state.claims.values()):
+            raise UsageError("Nothing is held by another session")
+        self.post(ev.TakeOverRequested(self.clock()))
 
     def down(self) -> None:
         """Take down everything that was deployed."""
@@ -382,7 +409,28 @@ class Session:
             cancelled=lambda: work.cancelled,
         )
         self.logs.redact({secret.value: secret.label for secret in loaded.spec.secrets})
+        work.check()
+        self._claim(loaded.spec)
         return loaded.spec, loaded.reads
+
+    def _claim(self, spec: Spec) -> None:
+        """Known before the first update is planned: whose it is."""
+        scopes = dict.fromkeys(filter(None, map(claims.scope_of, spec.resources)))
+        held = {scope: self._claims.take(scope) for scope in scopes}
+        for scope, by in held.items():
+            self.post(ev.ClaimChanged(scope, by, self.clock()))
+        if self.config.take_over and any(held.values()):
+            self.post(ev.TakeOverRequested(self.clock()))
+
+    def _may_act(self, name: str) -> bool:
+        resource = self.state.spec.resource(name)
+        return resource is None or self._claims.is_ours(claims.scope_of(resource))
+
+    def _is_quiet(self, scope: str) -> bool:
+        state = self.state
+        held = state.claims.get(scope)
+        found = (state.spec.resource(run.resource) for run in state.runs.values())
+        return held is not None and bool(held.by) and scope not in [claims.scope_of(r) for r in found if r]
 
     def _button_changed(self, button: str, press: Press) -> None:
         self.post(ev.ButtonChanged(button, press, self.clock()))

@@ -13,8 +13,10 @@ from collections.abc import Callable, Mapping
 from typing import assert_never
 
 from ipytilt.core import events as ev
+from ipytilt.core.claims import Claim
 from ipytilt.core.steps import Attach, Follow, Forward, ObserveCluster, ObservePods, Order, Serve, Watch
 from ipytilt.engines.base import (
+    ClaimSeen,
     ClusterSeen,
     ContainersSeen,
     EngineSeen,
@@ -40,12 +42,14 @@ class Standing:
         engines: Callable[[], Engines],
         set_watches: Callable[[Mapping[str, Watch], int], None],
         *,
+        claims: Observer,
         post: Callable[[ev.Event], None],
         logs: Logs,
         clock: Callable[[], float],
     ) -> None:
         self._engines = engines
         self._set_watches = set_watches
+        self._claims = claims
         self._post = post
         self._logs = logs
         self._clock = clock
@@ -120,6 +124,8 @@ class Standing:
             self._logs.append(name, f"{info.message}\n{info.trace}", level="error")
 
     def _observer(self, order: Order) -> Observer:
+        if isinstance(order, Claim):
+            return self._claims
         engines = self._engines()
         match order:
             case Serve():
@@ -135,9 +141,11 @@ class Standing:
         at = self._clock()
         fact = self._logs.without_secrets(fact)  # the state holds no more than the log shows
         match fact:
+            case ClaimSeen():
+                self._post(ev.ClaimChanged(fact.scope, fact.by, at))
             case EngineSeen():
                 kind = "kubernetes" if fact.engine == "kubernetes" else "compose"
-                self._post(ev.EngineChanged(kind, self._logs.scrub(fact.problem), at))
+                self._post(ev.EngineChanged(kind, fact.problem, at))
             case ClusterSeen():
                 self._post(ev.ClusterChanged(fact.cluster, at))
             case PodsFound():
@@ -155,8 +163,8 @@ class Standing:
 
 
 def _rank(order: Order) -> int:
-    """Sessions for live updates first: somebody may be about to save."""
-    return 0 if isinstance(order, Attach) else 1
+    """Claims first, which need no engine; then sessions for live updates: somebody may be about to save."""
+    return 0 if isinstance(order, Claim) else 1 if isinstance(order, Attach) else 2
 
 
 def _log_name(order: Order) -> str:

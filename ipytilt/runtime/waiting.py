@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from ipytilt.core import ci, status
+from ipytilt.core import ci, claims, status
 from ipytilt.core.spec import Resource
 from ipytilt.core.state import State
 from ipytilt.errors import CIFailed, Reported, TiltError
+
+TAKE_OVER_SECONDS = 20.0
+"""How long to wait for `claimed`: five times what is allowed to a holder that does not answer."""
 
 
 def _nothing(_state: State) -> list[str]:
@@ -62,6 +65,15 @@ def loaded(ticket: int) -> Awaited:
             raise Reported(error.message, text=error.text, hint=error.hint, where=error.where)
 
     return Awaited("the Tiltfile to be evaluated", lambda s: s.load.finished >= ticket, judge=judge)
+
+
+def claimed() -> Awaited:
+    """Everything is this session's, after `take_over`."""
+
+    def missing(state: State) -> list[str]:
+        return [claims.sentence(scope, held) for scope, held in state.claims.items() if held.by]
+
+    return Awaited("the other session to give up what it holds", lambda s: not missing(s), missing)
 
 
 def taken_down() -> Awaited:

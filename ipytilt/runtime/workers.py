@@ -42,13 +42,16 @@ class Workers:
         logs: Logs,
         clock: Callable[[], float],
         settle: Callable[[], None],
+        may_act: Callable[[str], bool],
         directory: str,
     ) -> None:
+        """`settle` waits for what was saved to be known; `may_act`: a resource is not another session's."""
         self._engines = engines
         self._evaluate = evaluate
         self._logs = logs
         self._clock = clock
         self._settle = settle
+        self._may_act = may_act
         self._directory = directory
         self._lock = threading.Lock()
         self._running: dict[int, tuple[threading.Thread, Work]] = {}
@@ -107,10 +110,14 @@ class Workers:
                 post(ev.StepStarted(update.run, index, self._logs.scrub(title), self._clock()))
 
         try:
+            if not self._may_act(update.resource):
+                raise Cancelled("another session has taken it over")
             work.log(headline(update.cause, self._directory))
             outcome, times = perform(update, self._engines(), work, on_step=on_step, directory=self._directory)
             if isinstance(outcome, ev.Ok) and update.lane == "full":
                 self._settle()  # what this update wrote is known before its end is
+        except Cancelled:
+            outcome = ev.Stopped()
         except BaseException as error:  # noqa: BLE001 - the one finish, whatever happens
             outcome = ev.Failed(info_of(error), kind_of(error))
         outcome = self._logs.without_secrets(outcome)  # the state holds no more than the log shows

@@ -256,7 +256,7 @@ export function createFeed({ view, state, send }) {
 
   const settle = (id, command, problem) => {
     pending.delete(id);
-    if (problem) emit("notice", `${command.do} ${command.button ?? command.resource}: ${problem}`);
+    if (problem) emit("notice", `${[command.do, command.button ?? command.resource].filter(Boolean).join(" ")}: ${problem}`);
     emit("document", [command.row]);
   };
 
@@ -333,6 +333,9 @@ export function createFeed({ view, state, send }) {
   /** Press a button that stands in this row ("" is the head). */
   feed.press = (button, row, values, confirmed) => submit({ do: "press", button, values, confirmed }, row);
 
+  /** Take over what another session holds. */
+  feed.takeOver = () => submit({ do: "takeover" }, "");
+
   feed.explain = async (path) => {
     const id = newId();
     const reply = await send({ do: "explain", id, view, path });
@@ -392,7 +395,7 @@ export function createFeed({ view, state, send }) {
     listeners.clear();
   };
 
-  take({ seq: -1, at: Date.now() / 1000, document: { rows: {}, order: [], buttons: [], handled: {}, engine: {}, tiltfile: {} } }, null);
+  take({ seq: -1, at: Date.now() / 1000, document: { rows: {}, order: [], buttons: [], claims: [], handled: {}, engine: {}, tiltfile: {} } }, null);
   feed.restore(state);
   return feed;
 }
@@ -928,7 +931,7 @@ function header(feed) {
   return { element: h("header", { class: "it-header" }, h("strong", {}, "ipytilt"), summary, stale, engine, presses.element), show };
 }
 
-/** What is wrong with the whole: the session itself, the Tiltfile, the engine, the last command. */
+/** What is wrong with the whole: the session itself, other sessions, the Tiltfile, the engine, the last command. */
 function banners(feed) {
   const element = h("div", { class: "it-banners" });
   let notice = "";
@@ -936,15 +939,17 @@ function banners(feed) {
     const { document: doc } = feed;
     const found = [
       ["The session has stopped working", doc.problem],
+      ...doc.claims.map((claim) => [claim.taken ? "Taken over" : "Held by another session", claim.text, true]),
       [doc.tiltfile.text || "Tiltfile error", doc.tiltfile.status === "error" ? doc.tiltfile.error : ""],
       ["The engine does not answer", doc.engine.problem],
     ].filter(([, text]) => text);
     const key = JSON.stringify([found, notice]);
     if (element.dataset.key === key) return;
     element.dataset.key = key;
+    const takeOver = () => h("button", { class: "it-button", type: "button", title: "The other session stops acting on it", click: () => feed.takeOver() }, "Take over");
     const dismiss = h("button", { class: "it-button", type: "button", "aria-label": "Dismiss", click: () => setNotice("") }, "✕");
     element.replaceChildren(
-      ...found.map(([title, text]) => h("div", { class: "it-banner", role: "alert" }, h("strong", {}, title), h("pre", {}, text))),
+      ...found.map(([title, text, isClaim]) => h("div", { class: "it-banner", role: "alert" }, h("strong", {}, title), h("pre", {}, text), ...(isClaim ? [takeOver()] : []))),
       ...(notice ? [h("div", { class: "it-banner it-notice", role: "alert" }, h("pre", {}, notice), dismiss)] : []),
     );
   };

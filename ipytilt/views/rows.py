@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal, cast
 
-from ipytilt.core import live, status
+from ipytilt.core import claims, live, status
 from ipytilt.core.buttons import Button, Press
 from ipytilt.core.plan import pending_files
 from ipytilt.core.spec import Resource, TriggerMode
@@ -27,6 +27,11 @@ def session_view(state: State, engine: str, *, scrub: Callable[[str], str]) -> w
         tiltfile=_tiltfile(state),
         rows=tuple(_row(state, resource, buttons=places.get(resource.name, ())) for resource in _in_order(state)),
         buttons=places.get("", ()),
+        claims=tuple(
+            wire.ClaimView(scope, claims.sentence(scope, held), held.taken)
+            for scope, held in state.claims.items()
+            if held.by
+        ),
         handled=state.handled,
         problem=state.crash,
     )

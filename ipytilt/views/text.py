@@ -32,6 +32,7 @@ def table(document: Document, *, now: float, colour: bool = False, width: int = 
     widths = [max(map(len, column)) for column in zip(heads, *cells, strict=True)]
     widths[-1] = max(width - sum(widths[:-1]) - 2 * (len(widths) - 1), 16)
     lines = [_engine(document), f"Tiltfile: {document['tiltfile']['text'] or document['tiltfile']['status']}"]
+    lines += [claim["text"] for claim in document["claims"]]
     lines += _indented(document["tiltfile"]["error"]) + _indented(document["problem"])
     if cells:
         lines += ["", _line(heads, widths)]
@@ -48,7 +49,12 @@ def html(document: Document, tails: Mapping[str, Sequence[str]], *, at: float) -
     body = "".join(_html_row(row, tails.get(row["name"], ()), at) for row in _rows(document))
     problems = "".join(
         f'<pre style="{_PRE}">{escape(text)}</pre>'
-        for text in (document["problem"], document["engine"]["problem"], document["tiltfile"]["error"])
+        for text in (
+            document["problem"],
+            document["engine"]["problem"],
+            *(claim["text"] for claim in document["claims"]),
+            document["tiltfile"]["error"],
+        )
         if text
     )
     when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(at))

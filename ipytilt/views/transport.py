@@ -67,7 +67,9 @@ class Transport:
         try:
             command = wire.parse_command(raw)
             match command:
-                case wire.Trigger() | wire.StopUpdate() | wire.Enable() | wire.Disable() | wire.Press():
+                case (
+                    wire.Trigger() | wire.StopUpdate() | wire.Enable() | wire.Disable() | wire.Press() | wire.TakeOver()
+                ):
                     if self._is_new(command.id):
                         self._submit(command)
                 case _:

@@ -142,6 +142,15 @@ class TiltfileView:
 
 
 @dataclass(frozen=True, slots=True)
+class ClaimView:
+    """Something that another session holds; it was `taken` from this one, or this one never had it."""
+
+    scope: str
+    text: str
+    taken: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SessionView:
     """All a view shows, rows in display order; `buttons` are those that stand beside no row.
 
@@ -153,6 +162,7 @@ class SessionView:
     tiltfile: TiltfileView = TiltfileView()
     rows: tuple[RowView, ...] = ()
     buttons: tuple[ButtonView, ...] = ()
+    claims: tuple[ClaimView, ...] = ()
     handled: tuple[tuple[str, str], ...] = ()
     problem: str = ""
 
@@ -173,6 +183,7 @@ class Document(TypedDict):
     order: list[str]
     rows: dict[str, Row]
     buttons: list[dict[str, Any]]
+    claims: list[dict[str, Any]]
     handled: dict[str, str]
     problem: str
 
@@ -193,6 +204,7 @@ def document(view: SessionView) -> Document:
         "order": [_plain(row.name) for row in view.rows],
         "rows": {_plain(row.name): _plain(row) for row in view.rows},
         "buttons": _plain(view.buttons),
+        "claims": _plain(view.claims),
         "handled": dict(view.handled),
         "problem": _plain(view.problem),
     }
@@ -283,6 +295,13 @@ class Press:
 
 
 @dataclass(frozen=True, slots=True)
+class TakeOver:
+    """Take over what another session holds."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Explain:
     """Say what a change of `path` would do; answered to the asking view."""
 
@@ -319,7 +338,7 @@ class GetDocument:
     view: str
 
 
-SessionCommand: TypeAlias = Trigger | StopUpdate | Enable | Disable | Press
+SessionCommand: TypeAlias = Trigger | StopUpdate | Enable | Disable | Press | TakeOver
 """For the session."""
 
 ViewRequest: TypeAlias = Explain | GetPage | Subscribe | GetDocument
@@ -333,6 +352,7 @@ COMMANDS: Final[Mapping[str, type[Command]]] = {
     "enable": Enable,
     "disable": Disable,
     "press": Press,
+    "takeover": TakeOver,
     "explain": Explain,
     "page": GetPage,
     "subscribe": Subscribe,

@@ -58,7 +58,7 @@ class FakeSession:
     def submit(self, command: wire.SessionCommand) -> None:
         """Note and handle a command; one for `db` is refused."""
         self.commands.append(command)
-        about = command.button if isinstance(command, wire.Press) else command.resource
+        about = getattr(command, "resource", "") or getattr(command, "button", "")
         problem = "db is switched off" if about == "db" else ""
         view = self.store.current
         self.store.publish(replace(view, handled=(*view.handled, (command.id, problem))))

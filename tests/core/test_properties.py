@@ -77,6 +77,14 @@ class Loop(RuleBasedStateMachine):
     def engine(self, problem: str) -> None:
         self.world.post(ev.EngineChanged("compose", problem, self.world.now))
 
+    @rule(by=st.sampled_from(["", "", "another"]))
+    def claim(self, by: str) -> None:
+        self.world.post(ev.ClaimChanged("Compose project p", by, self.world.now))
+
+    @rule()
+    def take_over(self) -> None:
+        self.world.post(ev.TakeOverRequested(self.world.now))
+
     @rule()
     def down(self) -> None:
         self.world.post(ev.DownRequested(self.world.now))
@@ -150,6 +158,7 @@ class Loop(RuleBasedStateMachine):
         """In a world where everything succeeds from now on, it comes to rest and nothing was lost."""
         world = self.world
         world.post(ev.EngineChanged("compose", "", world.now))
+        world.post(ev.ClaimChanged("Compose project p", "", world.now))
         for _ in range(50):
             if world.state.load.running is not None:
                 world.post(ev.LoadFinished(world.loading(), world.state.spec, None, (), world.now))

@@ -11,11 +11,14 @@ from typing import Any
 from ipytilt.core import events as ev
 from ipytilt.core.steps import Attach, Container, Order, Watch
 from ipytilt.engines.base import ContainersSeen, EngineSeen, Fact, Log, Post, ServerSeen, Stop
+from ipytilt.runtime.claims import Claims
 from ipytilt.runtime.execute import Engines
 from ipytilt.runtime.logs import Logs
 from ipytilt.runtime.standing import Standing
 from tests.support.waiting import eventually
 from tests.support.watching import WITHIN, Eye, write
+
+NO_CLAIMS = Claims("a test", place=str, quiet=bool)
 
 
 def no_engines() -> Engines:
@@ -30,7 +33,7 @@ def test_a_file_saved_before_its_watch_is_set_is_noticed(tmp_path: Path, eye: Ey
         assert gate.wait(WITHIN)
         eye.watcher.set_watches(watches, since_ns)
 
-    standing = Standing(no_engines, set_late, post=lambda _: None, logs=Logs(), clock=lambda: 0.0)
+    standing = Standing(no_engines, set_late, claims=NO_CLAIMS, post=lambda _: None, logs=Logs(), clock=lambda: 0.0)
     standing.start()
     try:
         standing.keep(frozenset())
@@ -76,7 +79,14 @@ def test_no_secret_gets_into_the_state_with_what_the_world_says() -> None:
     telling: Any = Telling()
     logs, posted = Logs(), list[ev.Event]()
     logs.redact({"hunter22": "[secret]"})
-    standing = Standing(lambda: Engines(telling, telling, telling), lambda *_: None, post=posted.append, logs=logs, clock=float)
+    standing = Standing(
+        lambda: Engines(telling, telling, telling),
+        lambda *_: None,
+        claims=NO_CLAIMS,
+        post=posted.append,
+        logs=logs,
+        clock=float,
+    )
     standing.start()
     try:
         standing.keep(frozenset({Attach("container", "now")}))
@@ -96,7 +106,12 @@ def test_no_secret_gets_into_the_state_with_what_the_world_says() -> None:
 def test_an_order_that_begins_while_all_are_stopped_is_ended() -> None:
     slow: Any = SlowObserver()
     standing = Standing(
-        lambda: Engines(slow, slow, slow), lambda *_: None, post=lambda _: None, logs=Logs(), clock=float
+        lambda: Engines(slow, slow, slow),
+        lambda *_: None,
+        claims=NO_CLAIMS,
+        post=lambda _: None,
+        logs=Logs(),
+        clock=float,
     )
     standing.start()
     standing.keep(frozenset({Attach("container", "now")}))
