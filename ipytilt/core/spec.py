@@ -355,7 +355,10 @@ class KubeContext:
 
 @dataclass(frozen=True, slots=True)
 class Kubernetes:
-    """The target of a Kubernetes resource; `objects` are documents as canonical JSON, in deploy order."""
+    """The target of a Kubernetes resource; `objects` are documents as canonical JSON, in deploy order.
+
+    `origins` says for each of them where it stands.
+    """
 
     objects: tuple[str, ...] = ()
     port_forwards: tuple[PortForward, ...] = ()
@@ -365,6 +368,7 @@ class Kubernetes:
     custom_deploy: CustomDeploy | None = None
     image_locators: tuple[ImageLocator, ...] = ()
     context: KubeContext = field(default_factory=KubeContext)
+    origins: tuple[Origin, ...] = field(default=(), compare=False)
 
 
 Target: TypeAlias = Local | Compose | Kubernetes

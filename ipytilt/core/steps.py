@@ -180,10 +180,16 @@ class Apply:
 
 @dataclass(frozen=True, slots=True)
 class Delete:
-    """Take down what a resource deployed, but for what other resources `keep` in the cluster."""
+    """Take down what a resource deployed, but for what other resources `keep` in the cluster.
+
+    What may hold more than the resource itself stays unless it is asked for: `namespaces` of the cluster, `volumes` of
+    a Compose project.
+    """
 
     resource: Resource
     keep: tuple[ObjectRef, ...] = ()
+    namespaces: bool = False
+    volumes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
