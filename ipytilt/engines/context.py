@@ -215,7 +215,12 @@ def placed(copies: Iterable[Copy], *, engine: str) -> Placed:
             del wanted[target]
             wanted.setdefault(place, Copy(blocker, place, copy.root))
             removals[place] = None
+    gone: set[str] = set()
     for target, copy in sorted(wanted.items()):
+        is_below_one = any(above in removals for above in _above(target))
+        if is_below_one and posixpath.dirname(copy.local) in gone:  # if it is there by now, that is another change
+            gone.add(copy.local)
+            continue
         try:
             with readable(engine):
                 mode = os.lstat(copy.local).st_mode
@@ -225,10 +230,12 @@ def placed(copies: Iterable[Copy], *, engine: str) -> Placed:
                     f"{copy.local} is gone, and as it is synced to {target}, all of the container would be removed"
                 )
                 raise Rejected(problem, engine=engine, hint="sync to a directory of its own") from None
-            if not any(above in removals for above in _above(target)):
+            gone.add(copy.local)
+            if not is_below_one:
                 removals[target] = None
             continue
-        (directories if stat.S_ISDIR(mode) else files).append(replace(copy, container=target))
+        copy = copy if copy.container == target else replace(copy, container=target)
+        (directories if stat.S_ISDIR(mode) else files).append(copy)
     return Placed(tuple(removals), tuple(directories), tuple(files))
 
 

@@ -7,6 +7,7 @@ threads of its own. Every error becomes data here: engines raise, the controller
 from __future__ import annotations
 
 import os
+import stat
 import threading
 import time
 import traceback
@@ -203,7 +204,7 @@ class _Branch:
             case Delete():
                 self._engines.deployer(step.resource.kind).delete(step, work)
             case SyncFiles():
-                self._announce(step.container.name, tuple(c for c in step.copies if not _has_entries(c.local)))
+                self._announce(step.container.name, step.copies)
                 with _in_container(self.result, step.container.id):
                     engines.inside(step.container).sync(step.container, step.copies, work)
             case SyncAll():
@@ -245,9 +246,16 @@ class _Branch:
 
     def _announce(self, name: str, copies: tuple[Copy, ...]) -> None:
         """Say what goes and what comes, as the disk is now."""
-        there = {copy.local for copy in copies if os.path.lexists(copy.local)}
-        gone = [copy for copy in copies if copy.local not in there]
-        here = [copy for copy in copies if copy.local in there]
+        gone: list[Copy] = []
+        here: list[Copy] = []
+        for copy in copies:
+            try:
+                mode = os.lstat(copy.local).st_mode
+            except OSError:
+                gone.append(copy)
+                continue
+            if not (stat.S_ISDIR(mode) and _has_entries(copy.local)):
+                here.append(copy)
         lines: list[str] = []
         if gone:
             lines.append(f"Will delete {len(gone)} file(s) from container: {name}")
@@ -314,7 +322,7 @@ class _in_container:  # noqa: N801 - reads as a statement: with _in_container(re
 def _has_entries(path: str) -> bool:
     """A directory with something in it: its entries are reported one by one, those that are not ignored."""
     try:
-        return not os.path.islink(path) and bool(os.listdir(path))
+        return bool(os.listdir(path))
     except OSError:
         return False
 
