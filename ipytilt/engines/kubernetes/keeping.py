@@ -38,7 +38,7 @@ class Keeper:
         self.delay = self._first = first
         self._longest = longest
         self._lock = threading.Lock()
-        self._answer: Any = None
+        self._reading: socket.socket | None = None
 
     def turn(self) -> bool:
         """Do what there is to do; whether that was all. Raises EngineError."""
@@ -68,19 +68,21 @@ class Keeper:
     def cut(self) -> None:
         """End the answer that is being read. Does not block."""
         with self._lock:
-            if self._answer is not None:
-                _cut(self._answer)
+            if self._reading is not None:
+                with suppress(OSError):  # not connected any more
+                    # Not the method of TLS sockets: that one takes the encryption away from under who reads.
+                    socket.socket.shutdown(self._reading, socket.SHUT_RDWR)
 
     def chunks(self, answer: Any) -> Iterator[bytes]:
         """What is still to come of an answer, which `stop` and `cut` end. Raises Unavailable, and Silence."""
         try:
             with self._lock:
-                self._answer = answer
+                self._reading = _socket(answer)
             if not self.stopped.is_set():
                 yield from _translated(answer)
         finally:
             with self._lock:
-                self._answer = None
+                self._reading = None
             answer.close()
 
     def _main(self) -> None:
@@ -120,7 +122,8 @@ def _translated(answer: Any) -> Iterator[bytes]:
         raise Unavailable(f"the connection to the cluster was lost: {innermost(problem)}", engine=ENGINE) from problem
 
 
-def _cut(answer: Any) -> None:
-    with suppress(OSError, AttributeError):  # not connected any more, or read to its end
-        # Not the method of TLS sockets: that one takes the encryption away from under the thread that reads.
-        socket.socket.shutdown(answer.connection.sock, socket.SHUT_RDWR)
+def _socket(answer: Any) -> socket.socket | None:
+    """What the answer comes through; its connection knows it no more if the server is going to close that."""
+    reader = answer._fp.fp  # noqa: SLF001 - nothing else tells
+    found: socket.socket | None = reader.raw._sock if reader is not None else None  # noqa: SLF001
+    return found
