@@ -234,8 +234,7 @@ def placed(copies: Iterable[Copy], *, engine: str) -> Placed:
             if not is_below_one:
                 removals[target] = None
             continue
-        copy = copy if copy.container == target else replace(copy, container=target)
-        (directories if stat.S_ISDIR(mode) else files).append(copy)
+        (directories if stat.S_ISDIR(mode) else files).append(replace(copy, container=target))
     return Placed(tuple(removals), tuple(directories), tuple(files))
 
 
