@@ -173,8 +173,11 @@ def cluster(kubernetes_cluster: KubernetesCluster, monkeypatch: pytest.MonkeyPat
 @pytest.fixture
 def registry(request: pytest.FixtureRequest) -> Iterator[str]:
     """Give HOST:PORT of an empty registry that the test's Docker daemon pushes to, and its cluster pulls from."""
-    on_cluster = request.node.get_closest_marker("kubernetes") is not None
-    address = request.getfixturevalue("cluster").machine if on_cluster else "127.0.0.1"
+    address = "127.0.0.1"
+    if request.node.get_closest_marker("kubernetes"):
+        found: KubernetesCluster = request.getfixturevalue("cluster")
+        found.of_the_rig()  # no other would take images from an address without TLS
+        address = found.machine
     try:
         with rig_registry.serve(address) as host:
             yield host

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import urllib.request
 from pathlib import Path
@@ -107,12 +109,8 @@ def test_the_api_server_stops_and_comes_back_with_what_it_knew(cluster: Kubernet
 
 
 def test_a_lost_cluster_leaves_nothing_behind(cluster: KubernetesCluster) -> None:
-    folder = cluster.kubeconfig.parent
-    if not (folder / "machine.json").exists():
-        pytest.skip("the cluster that was left running is not this run's to lose")
-    before = json.loads((folder / "machine.json").read_text())
     _run(cluster, _pod(images.BASE, "sleep", "1000"))
-    with cluster.lost():
+    with cluster.lost() as (folder, before):
         eventually(lambda: not _left_of(folder), timeout=120)
         assert {name: Path("/proc/sys", name).read_text() for name in before["settings"]} == before["settings"]
         logs = {
@@ -123,7 +121,18 @@ def test_a_lost_cluster_leaves_nothing_behind(cluster: KubernetesCluster) -> Non
         assert logs == {where: sorted(names) for where, names in before["logs"].items()}
 
 
+def test_what_ended_by_itself_is_started_again(cluster: KubernetesCluster) -> None:
+    own = cluster.of_the_rig()
+    keys = f"--kubeconfig={own.folder}/keys/kube-scheduler.kubeconfig"
+    scheduler = next(pid for pid in parents() if keys in command_line(pid))
+    os.kill(scheduler, signal.SIGKILL)
+    own.mend()
+    _run(cluster, _pod(images.BASE, "sleep", "1000"))
+
+
 def test_a_second_one_is_refused_and_leaves_the_first_alone(cluster: KubernetesCluster) -> None:
+    if not cluster.shares_docker:
+        pytest.skip("beside a named cluster there may be one of the rig")
     with pytest.raises(rig_cluster.NoClusterError, match="another cluster"):
         rig_cluster.start()
     assert cluster.get("nodes")["items"]

@@ -16,9 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.support.waiting import eventually
 from tools.rig import cluster as rig
-from tools.rig import images
+from tools.rig import images, kube_machine
 
 CONTEXT_VARIABLE = "TILT_TEST_CONTEXT"
 # how a context's name begins -> what takes images of the local daemon into its cluster
@@ -98,13 +100,13 @@ class KubernetesCluster:
         self.start_part("kube-apiserver")
 
     def stop_part(self, name: str) -> None:
-        """Stop one program of the cluster: kubelet, dockerd... Raises NoClusterError when that is not ours to do."""
-        self._of_the_rig().stop_part(name)
+        """Stop one program of the cluster: kubelet, dockerd... The test is skipped when that is not ours to do."""
+        self.of_the_rig().stop_part(name)
         self._stopped.add(name)
 
     def start_part(self, name: str) -> None:
         """Start it again and return when it answers."""
-        self._of_the_rig().start_part(name)
+        self.of_the_rig().start_part(name)
         self._stopped.discard(name)
 
     def clean_up(self) -> None:
@@ -126,15 +128,20 @@ class KubernetesCluster:
                 subprocess.run(words, env={**os.environ, **self.env}, check=True, capture_output=True)
 
     @contextmanager
-    def lost(self) -> Iterator[rig.Cluster]:
+    def lost(self) -> Iterator[tuple[Path, dict[str, Any]]]:
         """Let go of a cluster that this run started, as if the run were killed; after the block there is a new one.
 
-        Raises NoClusterError for a cluster that is not this run's.
+        Gives its folder, which ends with it, and what it has noted of the machine before it was started. The test is
+        skipped when the cluster is not this run's.
         """
-        lost = self._of_the_rig()
-        lost.let_go()
+        lost = self.of_the_rig()
+        before = kube_machine.noted(lost.folder)
         try:
-            yield lost
+            lost.let_go()
+        except rig.NoClusterError as error:
+            pytest.skip(str(error))
+        try:
+            yield lost.folder, before
         finally:
             lost.stop()
             self._own = rig.start()
@@ -142,11 +149,12 @@ class KubernetesCluster:
 
     def end(self) -> None:
         """End a cluster of the rig."""
-        self._of_the_rig().stop()
+        self.of_the_rig().stop()
 
-    def _of_the_rig(self) -> rig.Cluster:
+    def of_the_rig(self) -> rig.Cluster:
+        """Return the rig's own view of the cluster; the test is skipped when it is not one of the rig."""
         if self._own is None:
-            raise rig.NoClusterError(f"the cluster that {CONTEXT_VARIABLE} names is not ours to stop")
+            pytest.skip(f"the cluster that {CONTEXT_VARIABLE} names is not ours to stop")
         return self._own
 
 
@@ -155,6 +163,7 @@ def cluster_of_the_rig() -> Iterator[KubernetesCluster]:
     """Give the cluster that was left running, or one that ends with the block. Raises NoClusterError."""
     own = rig.running()
     if own is not None:
+        own.mend()
         yield KubernetesCluster(own.context, own.env, own)
         return
     started = rig.start()

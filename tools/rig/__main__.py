@@ -85,11 +85,13 @@ def status() -> None:
 
 
 def cluster_up() -> None:
-    """Start a cluster to keep, unless it runs already; print the path of its kubeconfig."""
+    """Start a cluster to keep, or what has stopped of one that runs; print the path of its kubeconfig."""
     found = cluster.running()
     if found is None:
         cluster.install()
         found = cluster.start(detached=True)
+    else:
+        found.mend()
     print(f'context {found.context}; eval "$(python -m tools.rig cluster env)" leads to it', file=sys.stderr)
     print(found.kubeconfig)
 

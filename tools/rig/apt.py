@@ -123,7 +123,9 @@ def _private_apt(work: Path, source: str) -> list[str]:
 
 
 def _mirror() -> str:
-    """Return the address this machine gets its Debian packages from."""
+    """Return the address this machine gets its Debian packages from. Raises CannotInstallError where it has none."""
+    if find("apt-get") is None or not _KEYRING.exists():
+        raise CannotInstallError("this is not Debian, whose packages it takes")
     listing = run(["apt-get", "indextargets", "--format", "$(REPO_URI)", "Created-By: Packages", "Component: main"])
     for address in listing.split():
         if address.rstrip("/").endswith("/debian"):

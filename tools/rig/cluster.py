@@ -58,6 +58,10 @@ class Cluster:
         """Start it again and return when it answers. Raises NoClusterError."""
         self._command(f"start {name}")
 
+    def mend(self) -> None:
+        """Start whatever of it does not run. Raises NoClusterError."""
+        self._command("start")
+
     def let_go(self) -> None:
         """Drop the leash, as the end of this process does: the cluster ends by itself. Raises NoClusterError."""
         if self._process is None or self._process.stdin is None:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,6 +47,7 @@ def install() -> None:
     with _alone():
         if find() is not None:  # built by another meanwhile
             return
+        print("building Kubernetes from Debian's source: ten minutes, once", file=sys.stderr)
         apt.install_missing(_BUILD_PROGRAMS, _BUILD_PACKAGES)
         with tempfile.TemporaryDirectory(prefix=_UNFINISHED, dir=_cache()) as work:
             folder, version = _make(Path(work))

@@ -11,6 +11,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from tools.rig.service import until
 
@@ -38,12 +39,18 @@ def restore(folder: Path) -> None:
         until(lambda tree=tree: _removed(tree / folder.name), _GONE_SECONDS)  # type: ignore[misc]
     if not (folder / _NOTE).exists():
         return
-    note = json.loads((folder / _NOTE).read_text())
+    note = noted(folder)
     for path, value in note["settings"].items():
         if _setting(path).read_text() != value:
             _setting(path).write_text(value)
     for where in LOG_FOLDERS:
         _remove_new(where, note["logs"].get(str(where)))
+
+
+def noted(folder: Path) -> dict[str, Any]:
+    """Return what ``prepare`` noted: "settings", their values by path; "logs", the names in each log folder."""
+    note: dict[str, Any] = json.loads((folder / _NOTE).read_text())
+    return note
 
 
 def cgroup(folder: Path) -> str:

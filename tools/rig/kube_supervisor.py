@@ -4,7 +4,8 @@ Started by ``tools.rig.cluster`` in a session of its own. It moves into a networ
 links and packet filter rules of the cluster are nobody else's and end with it; one cable joins it to the machine. In
 it run a Docker daemon, which is the node's runtime, the control plane and the node. Standard input is the leash, as
 in ``tools.rig.supervisor``; ``--detached`` runs without one. Commands come in on ``control.sock`` in the cluster's
-folder: "stop NAME" and "start NAME" of one part, answered with "ok". One cluster of the rig runs at a time.
+folder: "stop NAME" and "start NAME" of one part, "start" of whatever does not run, answered with "ok". One cluster of
+the rig runs at a time.
 """
 
 from __future__ import annotations
@@ -106,14 +107,15 @@ class Cluster:
         network.cut_cable()
 
     def obey(self, command: str) -> str:
-        """Carry out "stop NAME" or "start NAME"; return "ok" or what went wrong."""
+        """Carry out "start NAME", "stop NAME", or "start" for all parts; return "ok" or what went wrong."""
         verb, _, name = command.partition(" ")
-        part = self._parts.get(name)
         act = {"start": Service.start, "stop": Service.stop}.get(verb)
-        if part is None or act is None:
+        chosen = [*self._parts.values()] if command == "start" else [self._parts[name]] if name in self._parts else []
+        if act is None or not chosen:
             return f"no such command: {command}"
         try:
-            act(part)
+            for part in chosen:
+                act(part)
         except RuntimeError as error:
             return str(error).replace("\n", "\\n")
         return "ok"

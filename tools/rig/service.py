@@ -38,8 +38,8 @@ class Service:
         self.wait()
 
     def launch(self) -> None:
-        """Start the program without waiting for it."""
-        if self._process is not None:
+        """Start the program, unless it runs, without waiting for it."""
+        if self._process is not None and self._process.poll() is None:
             return
         with self._log.open("ab") as out:
             self._process = subprocess.Popen(
