@@ -178,6 +178,15 @@ class Pruner(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What a daemon has: names of images, uids of the pods whose containers it runs; no version means no daemon."""
+
+    version: str = ""
+    images: frozenset[str] = frozenset()
+    pods: frozenset[str] = frozenset()
+
+
 class Publisher(Protocol):
     """Hands images on."""
 
@@ -190,9 +199,8 @@ class Publisher(Protocol):
         """The environment a command line needs to talk to this engine's images."""
         ...
 
-    @property
-    def host(self) -> str:
-        """Where its daemon listens ("": it has none): a cluster on the same daemon needs no push."""
+    def holdings(self) -> Holdings:
+        """What its daemon has: whether it is a cluster's own runtime can be told from that."""
         ...
 
 

@@ -39,7 +39,7 @@ from ipytilt.core.steps import (
     Observe,
     Order,
 )
-from ipytilt.engines.base import ContainersSeen, EngineSeen, Log, Post, Stop, Work
+from ipytilt.engines.base import ContainersSeen, EngineSeen, Holdings, Log, Post, Stop, Work
 from ipytilt.engines.context import may_pass, placed
 from ipytilt.engines.sandbox_container import SandboxContainer
 from ipytilt.engines.sandbox_files import Root, remove_tree
@@ -85,12 +85,14 @@ class SandboxEngine:
         way = self._isolation.name if ok and self._isolation else f"not available: {problem}"
         return f"sandbox ({way}): this machine's own programs, no images are downloaded"
 
-    host = ""
-
     @property
     def environ(self) -> Mapping[str, str]:
         """See `base.Publisher`."""
         return os.environ
+
+    def holdings(self) -> Holdings:
+        """See `base.Publisher`: no cluster runs on it."""
+        return Holdings()
 
     def prune(self, prune: Prune, work: Work) -> str:  # noqa: ARG002 - the port's signature
         """See `base.Pruner`: the store keeps itself small."""

@@ -9,14 +9,14 @@ from collections.abc import Mapping
 
 from ipytilt.core.prune import Prune
 from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Delete, Order
-from ipytilt.engines.base import Log, Post, Stop, Work
+from ipytilt.engines.base import Holdings, Log, Post, Stop, Work
 from ipytilt.engines.docker.builder import DockerBuilder
 from ipytilt.engines.docker.client import ENGINE, Daemon, find_daemon
 from ipytilt.engines.docker.compose import ComposeDeployer
 from ipytilt.engines.docker.containers import DockerContainers
 from ipytilt.engines.docker.observer import DockerObserver
 from ipytilt.engines.docker.prune import remove_old
-from ipytilt.engines.docker.push import push
+from ipytilt.engines.docker.push import holdings, push
 
 
 class DockerEngine(DockerContainers):
@@ -40,10 +40,9 @@ class DockerEngine(DockerContainers):
         """See `base.Publisher`."""
         return self.daemon.environ
 
-    @property
-    def host(self) -> str:
+    def holdings(self) -> Holdings:
         """See `base.Publisher`."""
-        return self.daemon.host
+        return holdings(self.daemon)
 
     def push(self, local_ref: str, work: Work) -> None:
         """See `base.Publisher`."""

@@ -77,7 +77,7 @@ class DockerBuilder:
                 self._build_by_buildkit(step, build, text, tag=tag, work=work)
             else:
                 self._build_classically(image, build, text, tag=tag, work=work)
-            return tag_by_content(self._daemon, image, tag, extra_tags=build.extra_tags)
+            return tag_by_content(self._daemon, image, tag, registry=step.registry, extra_tags=build.extra_tags)
         finally:
             with suppress(TiltError), self._daemon.api() as api:
                 api.remove_image(tag)

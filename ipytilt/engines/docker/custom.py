@@ -8,26 +8,37 @@ from __future__ import annotations
 import os
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 from ipytilt import processes
-from ipytilt.core.images import Reference, image_id, parse
-from ipytilt.core.spec import CustomBuild, Image
+from ipytilt.core.images import Reference, image_id, in_registry, parse
+from ipytilt.core.spec import CustomBuild, Image, Registry
 from ipytilt.core.steps import BuildImage, Built
 from ipytilt.engines.base import Work
 from ipytilt.engines.docker.client import ENGINE, Daemon
 from ipytilt.errors import Rejected
 
 
-def tag_by_content(daemon: Daemon, image: Image, built: str, *, extra_tags: tuple[str, ...] = ()) -> Built:
-    """Tag the image `built` by its digest, and with further references; Rejected if there is no such image."""
+def tag_by_content(
+    daemon: Daemon, image: Image, built: str, *, registry: Registry | None, extra_tags: tuple[str, ...] = ()
+) -> Built:
+    """Tag the image `built` by its digest, and with further references; Rejected if there is no such image.
+
+    What is to go through a registry gets the name it has there.
+    """
     with daemon.api(f"tagging {built}") as api:
         digest = str(api.inspect_image(built)["Id"])
-        name = parse(image.ref).familiar_name
-        tag = f"tilt-{digest.removeprefix('sha256:')[:16]}"
-        api.tag(digest, name, tag)
+        reference = _tagged(image, registry, f"tilt-{digest.removeprefix('sha256:')[:16]}")
+        api.tag(digest, reference.familiar_name, reference.tag)
         for extra in map(parse, extra_tags):
             api.tag(digest, extra.familiar_name, extra.tag or "latest")
-    return Built(image.ref, f"{name}:{tag}", digest)
+    return Built(image.ref, reference.familiar, digest)
+
+
+def _tagged(image: Image, registry: Registry | None, tag: str) -> Reference:
+    """What an image is called on this machine, with a tag."""
+    name = in_registry(image.ref, registry)
+    return replace(name, tag=f"{name.tag}-{tag}" if name.tag else tag)
 
 
 class CustomBuilding:
@@ -39,8 +50,10 @@ class CustomBuilding:
         self._build = build
         self._work = work
         self._command = processes.describe(build.command.argv)
-        name = parse(step.image.ref).familiar_name
-        self._expected = parse(f"{name}:{build.output_tag or f'tilt-build-{int(time.time())}'}")
+        if build.output_tag:  # chosen by the user, who knows nothing of registries
+            self._expected = replace(in_registry(step.image.ref, None), tag=build.output_tag)
+        else:
+            self._expected = _tagged(step.image, step.registry, f"tilt-build-{int(time.time())}")
 
     def run(self) -> Built:
         """Run the command and find out what it made."""
@@ -55,7 +68,8 @@ class CustomBuilding:
         if build.skips_local_docker:
             return Built(self._step.image.ref, self._expected.familiar)
         try:
-            return tag_by_content(self._daemon, self._step.image, self._expected.familiar)
+            step, expected = self._step, self._expected.familiar
+            return tag_by_content(self._daemon, step.image, expected, registry=step.registry)
         except Rejected as problem:
             hint = (
                 "the command must tag its image as $EXPECTED_REF; "
@@ -86,6 +100,8 @@ class CustomBuilding:
         expected = self._expected
         image = {"EXPECTED_REF": expected.familiar, "EXPECTED_IMAGE": expected.path, "EXPECTED_TAG": expected.tag}
         found = {} if self._build.outputs_image_ref_to else image
+        if self._step.registry is not None:
+            found |= dict.fromkeys(("EXPECTED_REGISTRY", "REGISTRY_HOST"), self._step.registry.host)
         bases = dict(self._step.bases)
         for index, reference in enumerate(self._build.image_deps):
             found[f"TILT_IMAGE_{index}"] = bases.get(reference, reference)

@@ -1,4 +1,4 @@
-"""Hands an image to its registry.
+"""Hands an image to its registry, and says what the daemon has, for clusters that run on it.
 
 Runs on the worker thread of the update, with the credentials of the user's Docker configuration.
 """
@@ -6,9 +6,11 @@ Runs on the worker thread of the update, with the credentials of the user's Dock
 from __future__ import annotations
 
 from ipytilt.core.images import parse
-from ipytilt.engines.base import Work
+from ipytilt.engines.base import Holdings, Work
 from ipytilt.engines.docker.client import ENGINE, Daemon
 from ipytilt.errors import Rejected
+
+_POD_LABEL = "io.kubernetes.pod.uid"
 
 
 def push(daemon: Daemon, local_ref: str, work: Work) -> None:
@@ -23,3 +25,11 @@ def push(daemon: Daemon, local_ref: str, work: Work) -> None:
                 raise Rejected(problem, engine=ENGINE, doing=doing, hint=hint)
             if said.get("status") in ("Pushed", "Layer already exists"):
                 work.log(f"  {said.get('id', '')}: {said['status']}")
+
+
+def holdings(daemon: Daemon) -> Holdings:
+    """See `base.Publisher.holdings`."""
+    with daemon.api("looking at the daemon") as api:
+        tags = (tag for image in api.images() for tag in image["RepoTags"] or ())
+        found = api.containers(filters={"label": _POD_LABEL})
+        return Holdings(daemon.version, frozenset(tags), frozenset(one["Labels"][_POD_LABEL] for one in found))
