@@ -29,7 +29,7 @@ UNPACKED = {
 }
 _BUILD_PROGRAMS = ("go", "jq", "make", "rsync")
 _REFLECT = "github.com/modern-go/reflect2"
-_BUILD_PACKAGES = ("dpkg-dev", "golang-github-modern-go-reflect2-dev")
+_BUILD_PACKAGES = ("dpkg-dev", "gcc", "libc6-dev", "golang-github-modern-go-reflect2-dev")
 _PREFIX = "kubernetes-"
 _UNFINISHED = ".building-"
 
