@@ -33,6 +33,7 @@ from ipytilt.core.status import how
 from ipytilt.core.steps import (
     BuildImage,
     Built,
+    CatchUp,
     Container,
     ExecIn,
     PublishImage,
@@ -143,14 +144,15 @@ def _settled(state: State) -> State:
             imagined = Container(f"({resource.name})", resource.name, resource.name, "running")
             containers = {imagined.id: Tracked(imagined, ref)}
         marks = dict.fromkeys(sources_of(state.spec, ref), state.seq)
-        containers = {i: replace(t, marks=marks, filled=True, trouble="", blocked=0) for i, t in containers.items()}
+        containers = {
+            i: replace(t, marks=marks, filled=True, unsure="", trouble="", blocked=0) for i, t in containers.items()
+        }
         tracks[resource.name] = replace(
             track,
             done=state.seq,
             config=0,
             started=True,
             deployed=True,
-            fresh=True,
             asked=None,
             broken="",
             retry_at=0.0,
@@ -209,6 +211,8 @@ def _steps(update: Update) -> tuple[str, ...]:
                 texts.append(f"run in the container: {live.command_text(step.argv)}")
             case RestartContainer():
                 texts.append("restart the container")
+            case CatchUp():
+                texts.append("compare the container with the files here, and copy what differs")
             case SyncAll():
                 texts.append("copy everything below the sync sources")
             case BuildImage(unless=Built()):

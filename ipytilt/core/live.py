@@ -12,9 +12,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ipytilt.core.paths import TEMP_FILES, container_path, is_below, selects
-from ipytilt.core.spec import Compose, LiveUpdate, Resource, RunStep, Selection, Spec, Sync, TriggerMode
+from ipytilt.core.spec import Compose, Ignore, LiveUpdate, Resource, RunStep, Selection, Spec, Sync, TriggerMode
 from ipytilt.core.state import Because, Changes, State, Track, Tracked, image_watch, sources_of
-from ipytilt.core.steps import Container, Copy, ExecIn, RestartContainer, Step, SyncAll, SyncFiles
+from ipytilt.core.steps import CatchUp, Container, Copy, ExecIn, RestartContainer, Step, SyncAll, SyncFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +181,8 @@ def decide(state: State, resource: Resource, ref: str, tracked: Tracked) -> Deci
     """What one container of image `ref` needs; None when it has everything or a newer change must come first."""
     rules = rules_of(state.spec, ref)
     files, after = outstanding(state, sources_of(state.spec, ref), tracked.marks)
+    if tracked.unsure and rules.syncs and not tracked.trouble:
+        return _catch_up(state, resource, tracked, ref=ref, files=files, marks=after)
     if rules.initial_sync and rules.syncs and not tracked.filled and not tracked.trouble:
         return _initial(state, resource, tracked, ref=ref, marks=after)
     if not files:
@@ -217,6 +219,44 @@ def _again(
     return Go(container, _steps(sorted_out, container), (), marks, sorted_out.because)
 
 
+def _catch_up(
+    state: State, resource: Resource, tracked: Tracked, *, ref: str, files: Changes, marks: Mapping[str, int]
+) -> Decision | None:
+    """For a container of which it is not known what it holds: compare it, whatever is outstanding.
+
+    What its image has by now does not need another image, nor a trigger.
+    """
+    rules, container = rules_of(state.spec, ref), tracked.container
+    if tracked.blocked and max(files.values(), default=0) <= tracked.blocked:
+        return None
+    sources, built = sources_of(state.spec, ref), state.images[ref].seq if ref in state.images else 0
+    seqs = {s: min(state.images[s].seq, built) if s in state.images else 0 for s in sources}
+    in_image = {s: max(seq, tracked.marks.get(s, 0)) for s, seq in seqs.items()}
+    paths = tuple(sorted(outstanding(state, sources, in_image)[0]))
+    sorted_out = mapped(rules, paths, tracked.unmet)
+    refusal = _refusal(rules, sorted_out, paths)
+    if refusal is not None:
+        return refusal
+    because = (Because(f"what the container holds is not known: {tracked.unsure}", rules.origin), *sorted_out.because)
+    if container.state in ("exited", "dead", "removing"):
+        return Refuse("Terminated", f"container {container.name} is stopped", paths, because) if paths else None
+    if container.state == "restarting" and paths:
+        return Refuse("CrashLoopBackOff", f"container {container.name} keeps crashing", paths, because)
+    if not container.running:
+        return Wait("waiting-for-deploy", f"container {container.name} is {container.state}", paths, because)
+    if paths and resource.trigger_mode is TriggerMode.MANUAL and state.tracks[resource.name].asked is None:
+        return Wait("Trigger", "only updates on manual trigger", paths, because)
+    stopped = mapped(rules, tuple(files)).stopped
+    changed = tuple(sorted(files.keys() - set(stopped)))
+    step = CatchUp(container, rules, sync_ignores(state.spec, ref), changed, tracked.unmet)
+    return Go(container, (step,), paths, marks, because)
+
+
+def sync_ignores(spec: Spec, ref: str) -> tuple[Ignore, ...]:
+    """What below the sync sources of an image is not for its containers."""
+    return (*spec.images[ref].watch_ignores, *spec.watch_ignores, TEMP_FILES)
+
+
 def _initial(
     state: State, resource: Resource, tracked: Tracked, *, ref: str, marks: Mapping[str, int]
 ) -> Decision | None:
@@ -230,8 +270,7 @@ def _initial(
         return Wait("waiting-for-deploy", f"container {container.name} is {container.state}", (), because)
     if resource.trigger_mode is TriggerMode.MANUAL and state.tracks[resource.name].asked is None:
         return Wait("Trigger", "only updates on manual trigger", (), because)
-    ignores = (*state.spec.images[ref].watch_ignores, *state.spec.watch_ignores, TEMP_FILES)
-    steps: list[Step] = [SyncAll(container, _filling(rules), ignores)]
+    steps: list[Step] = [SyncAll(container, _filling(rules), sync_ignores(state.spec, ref))]
     if rules.restart:
         steps.append(RestartContainer(container))
     return Go(container, tuple(steps), (), marks, because)

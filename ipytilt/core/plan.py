@@ -17,6 +17,7 @@ from ipytilt.core.events import Source
 from ipytilt.core.prune import Prune, due
 from ipytilt.core.spec import ComposeBuild, CustomBuild, DockerBuild, Kubernetes, Local, Resource, TriggerMode
 from ipytilt.core.state import (
+    CATCH_UP,
     CONFIG,
     FILES,
     INITIAL,
@@ -34,7 +35,7 @@ from ipytilt.core.state import (
     sources_of,
     watches_of,
 )
-from ipytilt.core.steps import Apply, BuildImage, Built, Delete, ExecIn, ObjectRef, PublishImage, Step
+from ipytilt.core.steps import Apply, BuildImage, Built, CatchUp, Delete, ExecIn, ObjectRef, PublishImage, Step
 
 SETTLE_SECONDS = 0.2
 """What was switched off stays up for so long, in case it is switched on again."""
@@ -188,7 +189,10 @@ def _live(state: State, resource: Resource, track: Track, pending: tuple[str, ..
         files = tuple(sorted({f for go in gos for f in go.files}))
         because = tuple(dict.fromkeys(b for go in gos for b in go.because))
         again = isinstance(gos[0].steps[0], ExecIn)
-        flags = flags if files else flags[1:] if again else (INITIAL_SYNC,)
+        if any(isinstance(go.steps[0], CatchUp) for go in gos):
+            flags = (*(flags if files else flags[1:]), CATCH_UP)
+        elif not files:
+            flags = flags[1:] if again else (INITIAL_SYNC,)
         return Want(resource, track, Cause(flags, files, because), gos=gos)
     waits = [d for d in found if isinstance(d, live.Wait)]
     if waits:
@@ -314,10 +318,15 @@ def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
             reused.append(good)
     if isinstance(target, Kubernetes):
         return (*steps, _apply(state, one, tuple(reused)))
-    drifted = bool(live.live_images(state.spec, one.resource)) and not one.track.fresh
-    drifted = drifted or any(t.touched for t in one.track.containers.values())
-    recreate = drifted or bool(one.track.broken)
-    return (*steps, Apply(one.resource, tuple(reused), recreate=recreate, force=one.force))
+    return (*steps, _bring_up(state, one, tuple(reused)))
+
+
+def _bring_up(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:
+    """The deploy of a service; a container that was updated live stays if it can be compared with the files."""
+    changed = [t for t in one.track.containers.values() if t.touched or t.unsure]
+    lost = bool(changed) and (one.track.config > 0 or any(not t.container.running for t in changed))
+    revive = not live.live_images(state.spec, one.resource)
+    return Apply(one.resource, reused, bool(lost or one.track.broken), revive, one.force)
 
 
 def _apply(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:

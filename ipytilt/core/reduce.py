@@ -182,11 +182,20 @@ def merge_containers(
         known = track.containers.get(container.id)
         if known is None:
             run = state.running(resource.name, "full")
-            merged[container.id] = Tracked(container, ref, run.id if run else 0, fresh)
+            unsure = "" if run else _stranger(state, ref, container)
+            merged[container.id] = Tracked(container, ref, run.id if run else 0, fresh, unsure=unsure)
             continue
         restarted = known.container.started_at not in ("", container.started_at)
         merged[container.id] = replace(known, container=container, restarts=known.restarts + restarted)
     return merged
+
+
+def _stranger(state: State, ref: str, container: Container) -> str:
+    """Why it is not known what a container holds that somebody else has made; "" if it runs what was built here."""
+    built = state.images[ref].built if ref in state.images else None
+    if built is None or not built.digest or container.image in ("", built.digest):
+        return ""
+    return "it runs another image than the one built last"
 
 
 def _server_changed(state: State, event: ev.ServerChanged) -> State:

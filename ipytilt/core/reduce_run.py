@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Literal
 
 from ipytilt.core import events as ev
-from ipytilt.core.live import live_images
+from ipytilt.core.live import live_images, outstanding
 from ipytilt.core.plan import Plan
 from ipytilt.core.reduce_pods import deployed, half_deployed
 from ipytilt.core.reduce_switch import start_over
@@ -33,6 +33,8 @@ from ipytilt.core.state import (
 )
 from ipytilt.core.steps import Applied, Apply, BuildImage, Built
 
+FOUND = "it was there before this session deployed it"
+OUTLIVED = "it was kept by an update that had changes for it"
 RETRY_FIRST, RETRY_CAP = 1.0, 30.0
 """Seconds before the first retry after the world was away, doubling up to the cap."""
 
@@ -138,7 +140,7 @@ def _succeeded(state: State, track: Track, *, resource: Resource, run: Run, outc
             track,
             containers={i: replace(t, unmet=unmet.get(i, ())) if i in run.marks else t for i, t in containers.items()},
         )
-    track = replace(track, deployed=True, served=run.id, fresh=True)
+    track = replace(track, deployed=True, served=run.id)
     if isinstance(resource.target, Local):
         track = replace(track, serving=_deployed(run))
         ready_at_once = resource.target.serve is None
@@ -160,7 +162,7 @@ def _deployed(run: Run) -> Resource | None:
 def _containers_after(
     state: State, track: Track, *, resource: Resource, run: Run, applied: tuple[Applied, ...]
 ) -> Mapping[str, Tracked]:
-    """Containers this run made have what its images have; one that outlived it keeps its marks."""
+    """Containers this run made have what its images have; of those that outlived it that may not be known."""
     live = live_images(state.spec, resource)
     ref = live[0] if live else ""
     marks = {s: state.images[s].seq for s in sources_of(state.spec, ref) if s in state.images}
@@ -168,10 +170,18 @@ def _containers_after(
     for container in (c for one in applied for c in one.containers):
         known = track.containers.get(container.id)
         if known is not None and known.image == ref and known.since_run != run.id:
-            after[container.id] = replace(known, container=container, trouble="")
+            after[container.id] = _outlived(state, replace(known, container=container, trouble=""), marks)
         else:
-            after[container.id] = Tracked(container, ref, 0, marks)
+            unsure = FOUND if any(container.id in one.kept for one in applied) else ""
+            after[container.id] = Tracked(container, ref, 0, marks, unsure=unsure)
     return after
+
+
+def _outlived(state: State, tracked: Tracked, marks: Mapping[str, int]) -> Tracked:
+    """The container runs the image that was built, made before; what changed since, a live update may have left."""
+    if tracked.unsure or outstanding(state, tuple(marks), tracked.marks)[0]:
+        return replace(tracked, unsure=tracked.unsure or OUTLIVED)
+    return replace(tracked, marks=marks)
 
 
 def _marked(containers: Mapping[str, Tracked], marks: Mapping[str, Mapping[str, int]]) -> Mapping[str, Tracked]:
@@ -181,7 +191,7 @@ def _marked(containers: Mapping[str, Tracked], marks: Mapping[str, Mapping[str, 
         known = merged.get(container_id)
         if known is not None:
             best = {s: max(known.marks.get(s, 0), reached.get(s, 0)) for s in {*known.marks, *reached}}
-            merged[container_id] = replace(known, marks=best, filled=True, trouble="", blocked=0)
+            merged[container_id] = replace(known, marks=best, filled=True, unsure="", trouble="", blocked=0)
     return merged
 
 
@@ -198,6 +208,9 @@ def _failed(track: Track, run: Run, outcome: ev.Failed, at: float) -> Track:
         if not outcome.container:  # the local side is at fault: the next change is worth another try
             return _consumed(_live_blocked(track, run), run)
         text = outcome.error.message
+        known = track.containers.get(outcome.container)
+        if outcome.kind == "broke" and run.cause.files and known is not None and not known.unsure:
+            return replace(track, containers={**track.containers, known.container.id: replace(known, unsure=text)})
         containers = {i: replace(t, trouble=text) if i == outcome.container else t for i, t in track.containers.items()}
         return replace(track, containers=containers, broken=text)
     return _consumed(track, run)
@@ -213,7 +226,9 @@ def _live_blocked(track: Track, run: Run) -> Track:
 
 def _behind(tracked: Tracked, marks: Mapping[str, int] | None) -> bool:
     return marks is not None and (
-        not tracked.filled or any(tracked.marks.get(source, 0) < seq for source, seq in marks.items())
+        not tracked.filled
+        or tracked.unsure != ""
+        or any(tracked.marks.get(source, 0) < seq for source, seq in marks.items())
     )
 
 

@@ -35,6 +35,7 @@ INITIAL = "Initial Build"
 FILES = "Changed Files"
 CONFIG = "Config Changed"
 INITIAL_SYNC = "Initial Sync"
+CATCH_UP = "Catch Up"
 RETRY = "Retry"
 
 
@@ -110,8 +111,9 @@ class Tracked:
     `image` is the image it runs (a key of `Spec.images`, or ""); `trouble` is why a live update broke in it;
     `blocked`: no live update until a newer change than that; `since_run` is the full update during which it was
     first seen (0: none), which tells a container that update made from one that outlived it; `touched`: live
-    updates made it differ from its image; `filled`: it has had its `initial_sync()`; `unmet` are the run steps that
-    failed or were left out: they run with the next live update, and on a trigger.
+    updates made it differ from its image; `unsure` is why it is not known what it holds ("": it is), so that it has
+    to be compared; `filled`: it has had its `initial_sync()`; `unmet` are the run steps that failed or were left out:
+    they run with the next live update, and on a trigger.
     """
 
     container: Container
@@ -119,6 +121,7 @@ class Tracked:
     since_run: int = 0
     marks: Mapping[str, int] = field(default_factory=lambda: EMPTY)
     touched: bool = False
+    unsure: str = ""
     filled: bool = False
     trouble: str = ""
     blocked: int = 0
@@ -152,11 +155,11 @@ class Track:
     """What is known of one resource.
 
     `done`: changes up to this seq are consumed. `config`: seq of the newest change of its definition (0: none).
-    `started`: an update was ever begun. `fresh`: what is deployed was deployed by this session. `served`: the run
-    whose success the server runs for. `switched`: the user's own on/off, None to follow the Tiltfile. `broken`: why a
-    live update left a container in doubt, so that a full one must follow. `retry_at`: when to try again after the
-    world was away (0: no retry). `serving`: the resource as it was when that run deployed it. `off_at`: when the user
-    switched it off, while it is still up (0: no such thing). In a cluster: `deploy` is what was applied last,
+    `started`: an update was ever begun. `served`: the run whose success the server runs for. `switched`: the user's
+    own on/off, None to follow the Tiltfile. `broken`: why live updates cannot mend a container, so that a full one
+    must follow. `retry_at`: when to try again after the world was away (0: no retry). `serving`: the resource as it
+    was when that run deployed it. `off_at`: when the user switched it off, while it is still up (0: no such thing).
+    In a cluster: `deploy` is what was applied last,
     `objects` all that is left there of it and of earlier ones, `pods` those that belong to it, newest last, and
     `forwards` what is wrong with each forwarded port ("": nothing).
     """
@@ -167,7 +170,6 @@ class Track:
     config_files: tuple[str, ...] = ()
     started: bool = False
     deployed: bool = False
-    fresh: bool = False
     asked: Asked | None = None
     switched: bool | None = None
     was_ready: bool = False

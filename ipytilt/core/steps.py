@@ -161,8 +161,9 @@ class PublishImage:
 class Apply:
     """Deploy a resource: bring up its service, run its command, apply its objects.
 
-    `images` are what this deploy uses; `recreate` asks for a fresh container even if nothing changed; `force` deletes
-    what is deployed first. To a cluster: `rules` are the images as the Tiltfile defines them, `previous` is what
+    `images` are what this deploy uses; `recreate` asks for a fresh container even if nothing changed; without `revive`
+    one that does not run is replaced, not started again with whatever was done to it; `force` deletes what is
+    deployed first. To a cluster: `rules` are the images as the Tiltfile defines them, `previous` is what
     earlier deploys of the resource left there, `keep` what other resources deploy, `pods` are replaced afterwards
     (`namespace/name`).
     """
@@ -170,6 +171,7 @@ class Apply:
     resource: Resource
     images: tuple[Built, ...] = ()
     recreate: bool = False
+    revive: bool = True
     force: bool = False
     rules: tuple[Image, ...] = ()
     previous: tuple[ObjectRef, ...] = ()
@@ -228,6 +230,22 @@ class SyncAll:
 
 
 @dataclass(frozen=True, slots=True)
+class CatchUp:
+    """Compare what a container has below the sync targets with the files here, and send what differs.
+
+    Left out is what is ignored, and what only an image brings (`fall_back_on`). `changed` are paths that are known to
+    have changed: what is gone of them is removed, and what they trigger runs in any case; so do the `unmet` commands,
+    which failed before.
+    """
+
+    container: Container
+    rules: LiveUpdate
+    ignores: tuple[Ignore, ...] = ()
+    changed: tuple[str, ...] = ()
+    unmet: tuple[tuple[str, ...], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class ExecIn:
     """Run argv inside a container as its configured user; `index`/`count` number the commands of this update."""
 
@@ -245,7 +263,7 @@ class RestartContainer:
     container: Container
 
 
-Step: TypeAlias = BuildImage | PublishImage | Apply | Delete | SyncFiles | SyncAll | ExecIn | RestartContainer
+Step: TypeAlias = BuildImage | PublishImage | Apply | Delete | SyncFiles | SyncAll | CatchUp | ExecIn | RestartContainer
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,6 +272,8 @@ class Applied:
 
     In a cluster they come later: `objects` are what was applied, `templates` the hashes of the pod templates among
     them, `complete`: all of it are jobs that have been done; `at` is when it began (seconds since the epoch).
+
+    `kept` are the ids of those that were there before: nobody knows here what was done to them.
     """
 
     resource: str
@@ -262,6 +282,7 @@ class Applied:
     templates: tuple[str, ...] = ()
     complete: bool = False
     at: float = 0.0
+    kept: tuple[str, ...] = ()
 
 
 # ---------------------------------------------------------------------------------------------- standing orders

@@ -217,7 +217,13 @@ class Deployer(Protocol):
 
 
 class Containers(Protocol):
-    """Acts inside running containers: what a live update needs."""
+    """Acts inside running containers: what a live update needs.
+
+    Attributes:
+        lasting: the containers outlive the session that made them.
+    """
+
+    lasting: bool
 
     def sync(self, where: Container, copies: tuple[Copy, ...], work: Work) -> None:
         """Copy what exists locally, remove what does not: one stream, removals first.
@@ -225,6 +231,13 @@ class Containers(Protocol):
         Ownership follows the container's user. Raises `Rejected` naming the path (and the user) when a local file
         cannot be read or a container path cannot be written; `Broke` when the container dies; `Unavailable` when the
         engine is away.
+        """
+        ...
+
+    def differing(self, where: Container, copies: tuple[Copy, ...], work: Work) -> tuple[Copy, ...]:
+        """Those of the copies that `sync` would change something with; see `engines.compare`. Nothing is written.
+
+        Raises as `sync`, and `Rejected` if the image lacks what it takes to look.
         """
         ...
 

@@ -207,7 +207,7 @@ def placed(copies: Iterable[Copy], *, engine: str) -> Placed:
     removals: dict[str, None] = {}
     directories: list[Copy] = []
     files: list[Copy] = []
-    wanted = {_clean(copy.container): copy for copy in copies}
+    wanted = {clean(copy.container): copy for copy in copies}
     passable: dict[str, bool] = {}
     for target, copy in list(wanted.items()):
         if blocker := _in_the_way(copy, passable):
@@ -261,6 +261,11 @@ def may_pass(problem: OSError) -> bool:
     return problem.errno not in _TO_MEND
 
 
+def clean(container_path: str) -> str:
+    """The absolute container path without double slashes and dots."""
+    return "/" + posixpath.normpath(container_path).lstrip("/")
+
+
 @contextmanager
 def readable(engine: str) -> Iterator[None]:
     """Turn an OSError about a local file into `Rejected` if somebody has to mend it, else into `Unavailable`.
@@ -309,10 +314,6 @@ def _header(info: tarfile.TarInfo) -> bytes:
 def _header_size(info: tarfile.TarInfo) -> int:
     longest = max(len(os.fsencode(info.name)), len(os.fsencode(info.linkname)))
     return tarfile.BLOCKSIZE if longest < tarfile.LENGTH_NAME else len(_header(info))  # a directory's gets a slash
-
-
-def _clean(container_path: str) -> str:
-    return "/" + posixpath.normpath(container_path).lstrip("/")
 
 
 def _listed(directory: str) -> list[str]:

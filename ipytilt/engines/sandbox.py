@@ -40,9 +40,10 @@ from ipytilt.core.steps import (
     Order,
 )
 from ipytilt.engines.base import ContainersSeen, EngineSeen, Holdings, Log, Post, Stop, Work
+from ipytilt.engines.compare import differing
 from ipytilt.engines.context import may_pass, placed
 from ipytilt.engines.sandbox_container import SandboxContainer
-from ipytilt.engines.sandbox_files import Root, remove_tree
+from ipytilt.engines.sandbox_files import Root, RootLook, remove_tree
 from ipytilt.engines.sandbox_image import ImageBuilder, Recipe, TreeImage
 from ipytilt.engines.sandbox_run import Isolation, StartFailed, View, choose, finish
 from ipytilt.engines.sandbox_service import build_section, dockerignore, mounts_of, notes, plan_service
@@ -57,6 +58,8 @@ _HOW_TO_GET = "install proot, or allow user namespaces; local resources run with
 
 class SandboxEngine:
     """Builds and runs on this machine's own programs. Thread-safe; `close` it."""
+
+    lasting = False
 
     def __init__(self, *, folder: str = "", isolation: str = "") -> None:
         """`folder` is where trees live (default: the user's cache), `isolation` insists on "namespaces" or "proot"."""
@@ -187,11 +190,12 @@ class SandboxEngine:
             with self._lock:
                 old = self._containers.get(resource.name)
             fresh = step.force or step.recreate or old is None or old.plan.wanted != plan.wanted
+            fresh = fresh or (old is not None and not old.running and not step.revive)
             if old is not None and not fresh:
                 if not old.running:
                     with _starting(resource.name):
                         old.restart()
-                return Applied(resource.name, (old.value,))
+                return Applied(resource.name, (old.value,), kept=(old.id,))
             if old is not None:
                 self._forget(old, grace=old.plan.grace)
             for note in notes(target):
@@ -296,6 +300,17 @@ class SandboxEngine:
 
         if not container.use_files(bring):
             raise Broke(f"container {where.name} is not running", engine=ENGINE, doing=doing)
+
+    def differing(self, where: Container, copies: tuple[Copy, ...], work: Work) -> tuple[Copy, ...]:
+        """See `Containers`."""
+        found: list[Copy] = []
+
+        def look(root: Root) -> None:
+            found.extend(differing(copies, RootLook(root, work.check), engine=ENGINE))
+
+        if not self._container(where).use_files(look):
+            raise Broke(f"container {where.name} is not running", engine=ENGINE, doing=f"comparing {where.name}")
+        return tuple(found)
 
     @staticmethod
     def _check_visible(container: SandboxContainer, path: str, doing: str) -> None:

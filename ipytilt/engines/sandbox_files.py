@@ -16,11 +16,12 @@ import secrets
 import shutil
 import stat
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from typing import IO, Any
 
 from ipytilt.core.paths import Matcher
+from ipytilt.engines.compare import Seen
 from ipytilt.engines.context import walk
 
 _CHUNK = 1 << 18
@@ -214,6 +215,29 @@ class Root:
             else:
                 os.unlink(name, dir_fd=directory)
 
+    def status(self, path: str) -> os.stat_result | None:
+        """What is there, links not followed; None for nothing."""
+        parent, name = posixpath.split(path)
+        with suppress(FileNotFoundError, NotADirectoryError), self._directory(parent, create=False) as directory:
+            return os.stat(name or ".", dir_fd=directory, follow_symlinks=False)
+        return None
+
+    def digest(self, path: str) -> str:
+        """SHA-256 of a regular file, in hex. Raises OSError."""
+        parent, name = posixpath.split(path)
+        flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+        with (
+            self._directory(parent, create=False) as directory,
+            open(os.open(name, flags, dir_fd=directory), "rb") as file,
+        ):
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def link(self, path: str) -> str:
+        """Where a link leads. Raises OSError."""
+        parent, name = posixpath.split(path)
+        with self._directory(parent, create=False) as directory:
+            return os.readlink(name, dir_fd=directory)
+
     def _put_one(self, local: str, path: str, status: os.stat_result, *, mode: int | None) -> None:
         parent, name = posixpath.split(path)
         with self._directory(parent, create=True) as directory, _named(path):
@@ -287,6 +311,36 @@ class Root:
                 if target.startswith("/"):
                     _close_after(opened, 1)
                 todo.extendleft(reversed(target.split("/")))
+
+
+class RootLook:
+    """What is in a directory taken as `/` (`compare.Look`); `check` is called now and then, and may raise."""
+
+    def __init__(self, root: Root, check: Callable[[], None]) -> None:
+        self._root = root
+        self._check = check
+
+    def statuses(self, paths: Sequence[str]) -> Mapping[str, Seen]:
+        """See `Look`."""
+        self._check()
+        found = ((path, self._root.status(path)) for path in paths)
+        return {path: Seen(status.st_mode, status.st_size) for path, status in found if status}
+
+    def digests(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """See `Look`."""
+        return self._read(paths, self._root.digest)
+
+    def links(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """See `Look`."""
+        return self._read(paths, self._root.link)
+
+    def _read(self, paths: Sequence[str], read: Callable[[str], str]) -> Mapping[str, str]:
+        found = {}
+        for path in paths:
+            self._check()
+            with suppress(OSError):
+                found[path] = read(path)
+        return found
 
 
 def _close_after(opened: list[int], count: int) -> None:

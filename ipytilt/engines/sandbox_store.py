@@ -15,6 +15,7 @@ import secrets
 import threading
 from contextlib import suppress
 
+from ipytilt.engines.cache import cache_folder
 from ipytilt.engines.sandbox_files import remove_tree
 
 KEPT_TREES = 30
@@ -26,9 +27,7 @@ _FORMAT = 1  # of the cached trees: raise it when the same Dockerfile yields ano
 
 def default_folder() -> str:
     """`ipytilt/sandbox-FORMAT` in the user's cache directory; trees of another format are not looked at."""
-    cache = os.environ.get("XDG_CACHE_HOME", "")
-    base = cache if cache.startswith("/") else os.path.join(os.path.expanduser("~"), ".cache")
-    return os.path.join(base, "ipytilt", f"sandbox-{_FORMAT}")
+    return cache_folder(f"sandbox-{_FORMAT}")
 
 
 class Store:

@@ -6,15 +6,17 @@ session open. A lock per container keeps them apart. The engine provides a `Tran
 
 from __future__ import annotations
 
+import os
 import re
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Protocol
 
 from ipytilt.core.paths import is_below
 from ipytilt.core.steps import Container, Copy
 from ipytilt.engines.base import Log, Stop, Work
+from ipytilt.engines.compare import Seen, differing
 from ipytilt.engines.context import Archive, Placed, sync_archive
 from ipytilt.engines.exec_session import (
     COMMAND,
@@ -36,6 +38,11 @@ _NO_PROGRAM = (126, 127)
 _TOOLS = frozenset({"head", "tar", "cat"})
 _PATHS_PER_REQUEST = 500
 _SHOWN_LINES = 10
+
+_STATUS = re.compile(rb"^([0-9a-f]+) ([0-9]+) (/.*)$", re.MULTILINE)
+_DIGEST = re.compile(rb"^([0-9a-f]{64}) [ *](/.*)$", re.MULTILINE)
+_UNCLEAR = re.compile(r"[\n\r\\]")
+_READ_LINKS = 'for path; do echo "$(readlink -- "$path" 2>/dev/null)"; done'
 
 # GNU tar exits with 2 if it wrote a file and could not set its mode or time because it belongs to somebody else.
 _ONLY_METADATA = re.compile(r"tar: .*(Cannot (utime|change mode|change ownership)|Exiting with failure status)")
@@ -103,6 +110,12 @@ class Sessions:
         if archive.torn:
             work.log(f"changed while being copied, copying again: {', '.join(archive.torn)}", "debug")
             self.sync(where, tuple(copy for copy in copies if _is_torn(copy, archive)), work)
+
+    def differing(self, where: Container, copies: tuple[Copy, ...], work: Work) -> tuple[Copy, ...]:
+        """As `Containers.differing`."""
+        with self._slot(where.id) as slot, slot.lock:
+            look = _Look(_Use(self._transport, slot, where, work))
+            return differing(copies, look, engine=self._transport.engine)
 
     def exec(self, where: Container, argv: Sequence[str], work: Work) -> int:
         """As `Containers.exec`."""
@@ -210,6 +223,10 @@ class _Use:
             raise self._broke(f"{argv[0]} was killed in it")
         return code
 
+    def answers(self, argv: Sequence[str], paths: Sequence[str]) -> bytes:
+        """What a program of the image writes about these paths, its errors among it. Rejected if it is missing."""
+        return b"".join(self._answer((*argv, *batch)) for batch in _batches(paths))
+
     def look(self, output: Output) -> None:
         """Open the session, or see whether it is still there, and take what arrived unasked."""
         try:
@@ -261,6 +278,10 @@ class _Use:
 
     def _asked(self, request: Callable[[ExecSession, Output], int]) -> tuple[int, str]:
         """Exit code and everything written."""
+        code, said = self._heard(request)
+        return code, said.decode(errors="replace").strip()
+
+    def _heard(self, request: Callable[[ExecSession, Output], int]) -> tuple[int, bytes]:
         said = bytearray()
 
         def anew(session: ExecSession) -> int:
@@ -268,7 +289,17 @@ class _Use:
             return request(session, said.extend)
 
         code = self._request(anew)
-        return code, said.decode(errors="replace").strip()
+        return code, bytes(said)
+
+    def _answer(self, argv: Sequence[str]) -> bytes:
+        if self._session() is None:
+            raise self._cannot_look("shell")
+        code, said = self._heard(
+            lambda session, output: session.call("run", argv, output=output, timeout=_SILENCE_SECONDS)
+        )
+        if code in _NO_PROGRAM:
+            raise self._cannot_look(argv[0])
+        return said
 
     def _put(self, archive: Archive, removals: Sequence[str]) -> tuple[int, str]:
         return self._asked(
@@ -330,6 +361,10 @@ class _Use:
     def _broke(self, problem: str) -> Broke:
         return Broke(f"container {self._where.name}: {problem}", engine=self._transport.engine)
 
+    def _cannot_look(self, program: str) -> Rejected:
+        problem = f"the image of container {self._where.name} has no {program}, so what it holds cannot be compared"
+        return Rejected(problem, engine=self._transport.engine, doing="comparing files")
+
     def _failure(self, code: int, said: str, *, doing: str) -> EngineError:
         if code == _KILLED:
             return self._broke("tar was killed in it")
@@ -340,6 +375,36 @@ class _Use:
         hint = next((hint for pattern, hint in _HINTS if pattern.search(said)), "")
         message = "\n".join((f"container {self._where.name}{user}:", *lines))
         return Rejected(message, engine=self._transport.engine, doing=doing, hint=hint)
+
+
+class _Look:
+    """What is in a container (`compare.Look`), by its own stat, sha256sum and readlink, busybox's or GNU's.
+
+    A name with a line break or a backslash in it is not asked for: it would not be understood in the answer.
+    """
+
+    def __init__(self, use: _Use) -> None:
+        self._use = use
+
+    def statuses(self, paths: Sequence[str]) -> Mapping[str, Seen]:
+        """See `Look`."""
+        said = self._use.answers(("stat", "-c", "%f %s %n", "--"), _plain(paths))
+        return {os.fsdecode(name): Seen(int(mode, 16), int(size)) for mode, size, name in _STATUS.findall(said)}
+
+    def digests(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """See `Look`."""
+        said = self._use.answers(("sha256sum", "--"), _plain(paths))
+        return {os.fsdecode(name): digest.decode() for digest, name in _DIGEST.findall(said)}
+
+    def links(self, paths: Sequence[str]) -> Mapping[str, str]:
+        """See `Look`."""
+        asked = _plain(paths)
+        said = self._use.answers(("sh", "-c", _READ_LINKS, "sh"), asked).splitlines()
+        return dict(zip(asked, map(os.fsdecode, said), strict=True)) if len(said) == len(asked) else {}
+
+
+def _plain(paths: Sequence[str]) -> tuple[str, ...]:
+    return tuple(path for path in paths if not _UNCLEAR.search(path))
 
 
 def _is_torn(copy: Copy, archive: Archive) -> bool:

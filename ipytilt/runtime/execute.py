@@ -19,12 +19,13 @@ from ipytilt.core.events import ErrorInfo, Failed, Ok, Outcome, Stopped
 from ipytilt.core.live import command_text, mapped, run_steps
 from ipytilt.core.paths import Matcher
 from ipytilt.core.plan import Update
-from ipytilt.core.spec import DockerBuild, Kind
+from ipytilt.core.spec import DockerBuild, Kind, LiveUpdate, RunStep
 from ipytilt.core.steps import (
     Applied,
     Apply,
     BuildImage,
     Built,
+    CatchUp,
     Container,
     Copy,
     Delete,
@@ -36,8 +37,9 @@ from ipytilt.core.steps import (
     SyncFiles,
 )
 from ipytilt.engines.base import ClusterEngine, ContainerEngine, Containers, Deployer, LocalEngineLike, Work
-from ipytilt.engines.context import walk
+from ipytilt.engines.context import readable, walk
 from ipytilt.errors import Broke, Cancelled, Rejected, TiltError, Unavailable
+from ipytilt.runtime.ledger import Ledger
 
 _SHOWN_FILES = 20
 _SIGKILLED = 137  # a run step that ends like this was killed with its container
@@ -84,13 +86,15 @@ class _Yield:
 
 
 def perform(
-    update: Update, engines: Engines, work: Work, *, on_step: StepStartedHook, directory: str
+    update: Update, engines: Engines, work: Work, *, on_step: StepStartedHook, directory: str, ledger: Ledger
 ) -> tuple[Outcome, tuple[tuple[str, float], ...]]:
     """Carry the update out; never raises. Returns the outcome and what each step took, in seconds.
 
-    Log lines show paths below `directory` relative to it.
+    Log lines show paths below `directory` relative to it; `ledger` is told what goes into containers.
     """
-    branches = [_Branch(update, steps, engines, work=work, directory=directory) for steps in update.branches]
+    branches = [
+        _Branch(update, steps, engines, work=work, directory=directory, ledger=ledger) for steps in update.branches
+    ]
     threads = [
         threading.Thread(target=b.run, args=(lambda *_: None,), name=f"ipytilt-run-{update.run}-{i}", daemon=True)
         for i, b in enumerate(branches[1:], 1)
@@ -148,12 +152,20 @@ class _Branch:
     """A sequence of steps on one thread."""
 
     def __init__(
-        self, update: Update, steps: tuple[Step, ...], engines: Engines, *, work: Work, directory: str
+        self,
+        update: Update,
+        steps: tuple[Step, ...],
+        engines: Engines,
+        *,
+        work: Work,
+        directory: str,
+        ledger: Ledger,
     ) -> None:
         self._update = update
         self._steps = steps
         self._engines = engines
         self._work = work
+        self._ledger = ledger
         self._prefix = directory.rstrip("/") + "/"
         self.result = _Yield()
 
@@ -182,7 +194,7 @@ class _Branch:
     def _epilogue(self, *, live: bool) -> None:
         if live:
             for step in self._steps[:1]:
-                if isinstance(step, SyncFiles | SyncAll | ExecIn | RestartContainer):
+                if isinstance(step, SyncFiles | SyncAll | CatchUp | ExecIn | RestartContainer):
                     self._work.log(f"  → Container {step.container.name} updated!")
             return
         for index, (title, took) in enumerate(self.result.times, 1):
@@ -205,10 +217,11 @@ class _Branch:
                 self._engines.deployer(step.resource.kind).delete(step, work)
             case SyncFiles():
                 self._announce(step.container.name, step.copies)
-                with _in_container(self.result, step.container.id):
-                    engines.inside(step.container).sync(step.container, step.copies, work)
+                self._send(step.container, step.copies)
             case SyncAll():
                 return self._fill(step)
+            case CatchUp():
+                return self._catch_up(step)
             case ExecIn():
                 return self._exec(step)
             case RestartContainer():
@@ -221,23 +234,54 @@ class _Branch:
     def _fill(self, step: SyncAll) -> bool:
         """Send all there is below the sync sources, then run what its files trigger."""
         self._work.log(f"Initial sync: will copy sync paths to container: {step.container.name}")
-        matcher = Matcher(step.ignores)
-        files: list[str] = []
         for sync in step.rules.syncs:
             self._work.log(f"- '{sync.local.removeprefix(self._prefix)}' --> '{sync.container}'")
             if not os.path.lexists(sync.local):
                 self._work.log(f"{sync.local} does not exist", "warning")
-            elif sync.directory:
-                files += [found.path for found in walk(sync.local, matcher) if not found.is_directory]
-            else:
-                files.append(sync.local)
-        sorted_out = mapped(step.rules, tuple(sorted(set(files))))
+        sorted_out = mapped(step.rules, _below(step.rules, Matcher(step.ignores), directories=False))
         if sorted_out.stopped:
             text = f"initial_sync() would copy the stop file {sorted_out.stopped[0]}"
             raise Rejected(text, engine="local", hint="leave it out of the sync, or take it out of fall_back_on()")
-        with _in_container(self.result, step.container.id):
-            self._engines.inside(step.container).sync(step.container, sorted_out.copies, self._work)
-        runs = run_steps(sorted_out.runs, step.container)
+        self._send(step.container, sorted_out.copies)
+        return self._run_steps(sorted_out.runs, step.container)
+
+    def _catch_up(self, step: CatchUp) -> bool:
+        """Send what differs and nothing else, then run what that triggers, and what has to run anyway."""
+        where, inside = step.container, self._engines.inside(step.container)
+        self._work.log(f"Catching up: comparing container {where.name} with the files here")
+        matcher = Matcher(step.ignores)
+        brought = self._ledger.brought(where.id)
+        lost = {path for path in brought if not os.path.lexists(path) and not matcher.ignores(path)}
+        here = _below(step.rules, matcher, directories=True)
+        sorted_out = mapped(step.rules, tuple(sorted(lost.union(here, step.changed))))
+        stopped = set(sorted_out.stopped)
+        with _in_container(self.result, where.id):
+            able = tuple(copy for copy in sorted_out.copies if copy.local not in stopped)
+            copies = inside.differing(where, able, self._work)
+        if copies:
+            self._announce(where.name, copies)
+            self._send(where, copies)
+        else:
+            self._work.log(f"No file of container {where.name} differs")
+        changed = tuple(sorted({copy.local for copy in copies}.union(step.changed)))
+        due = mapped(step.rules, changed, step.unmet)
+        if not self._run_steps(due.runs, where):
+            return False
+        if due.restart and (changed or due.runs):
+            with _in_container(self.result, where.id):
+                inside.restart(where, self._work)
+        return True
+
+    def _send(self, where: Container, copies: tuple[Copy, ...]) -> None:
+        inside = self._engines.inside(where)
+        if inside.lasting:
+            self._ledger.later(self._update.resource, where.id, [copy.local for copy in copies])
+        with _in_container(self.result, where.id):
+            inside.sync(where, copies, self._work)
+
+    def _run_steps(self, steps: tuple[RunStep, ...], where: Container) -> bool:
+        """Run commands until one fails; False if one did."""
+        runs = run_steps(steps, where)
         for index, run in enumerate(runs):
             if not self._exec(run):
                 self.result.unmet = tuple(left.argv for left in runs[index:])
@@ -319,6 +363,18 @@ class _in_container:  # noqa: N801 - reads as a statement: with _in_container(re
             self._result.container = self._container
 
 
+def _below(rules: LiveUpdate, matcher: Matcher, *, directories: bool) -> tuple[str, ...]:
+    """What is below the sync sources and not ignored, sorted; with or without the directories."""
+    found: set[str] = set()
+    for sync in rules.syncs:
+        if not sync.directory:
+            found.update([sync.local] if os.path.lexists(sync.local) else [])
+        elif os.path.lexists(sync.local):
+            with readable("local"):
+                found.update(one.path for one in walk(sync.local, matcher) if directories or not one.is_directory)
+    return tuple(sorted(found))
+
+
 def _has_entries(path: str) -> bool:
     """A directory with something in it: its entries are reported one by one, those that are not ignored."""
     try:
@@ -341,6 +397,8 @@ def title_of(step: Step) -> str:
             return "Running command" if step.resource.kind == "local" else "Deploying"
         case Delete():
             return "Deleting"
+        case CatchUp():
+            return "Comparing files"
         case SyncFiles() | SyncAll():
             return "Syncing files"
         case ExecIn():

@@ -26,11 +26,13 @@ from ipytilt.core.state import TILTFILE, State
 from ipytilt.core.steps import Watch
 from ipytilt.core.unchanged import may_be_dropped
 from ipytilt.engines.base import Work
+from ipytilt.engines.cache import cache_folder
 from ipytilt.errors import Cancelled, TiltError, UsageError
 from ipytilt.runtime import waiting
 from ipytilt.runtime.claims import Claims
 from ipytilt.runtime.controller import Controller
 from ipytilt.runtime.execute import Engines
+from ipytilt.runtime.ledger import Ledger
 from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Logs
 from ipytilt.runtime.presses import Presses
 from ipytilt.runtime.standing import Standing
@@ -92,6 +94,7 @@ class Session:
             settle=self._settle,
             may_act=self._may_act,
             directory=self.config.directory,
+            ledger=Ledger(cache_folder("containers")),
         )
         self._standing = Standing(
             self.engines,

@@ -19,6 +19,7 @@ from ipytilt.core.state import TILTFILE, Cause
 from ipytilt.engines.base import Work
 from ipytilt.errors import Cancelled
 from ipytilt.runtime.execute import Engines, info_of, kind_of, perform
+from ipytilt.runtime.ledger import Ledger
 from ipytilt.runtime.logs import ALL, Logs
 
 Post: TypeAlias = Callable[[ev.Event], None]
@@ -44,6 +45,7 @@ class Workers:
         settle: Callable[[], None],
         may_act: Callable[[str], bool],
         directory: str,
+        ledger: Ledger,
     ) -> None:
         """`settle` waits for what was saved to be known; `may_act`: a resource is not another session's."""
         self._engines = engines
@@ -53,6 +55,7 @@ class Workers:
         self._settle = settle
         self._may_act = may_act
         self._directory = directory
+        self._ledger = ledger
         self._lock = threading.Lock()
         self._running: dict[int, tuple[threading.Thread, Work]] = {}
 
@@ -113,7 +116,9 @@ class Workers:
             if not self._may_act(update.resource):
                 raise Cancelled("another session has taken it over")
             work.log(headline(update.cause, self._directory))
-            outcome, times = perform(update, self._engines(), work, on_step=on_step, directory=self._directory)
+            outcome, times = perform(
+                update, self._engines(), work, on_step=on_step, directory=self._directory, ledger=self._ledger
+            )
             if isinstance(outcome, ev.Ok) and update.lane == "full":
                 self._settle()  # what this update wrote is known before its end is
         except Cancelled:
@@ -124,6 +129,20 @@ class Workers:
         times = tuple((self._logs.scrub(title), took) for title, took in times)
         self._log_outcome(outcome, work)
         post(ev.UpdateFinished(update.run, outcome, self._clock(), times))
+        self._write_down(update, outcome, work)
+
+    def _write_down(self, update: Update, outcome: ev.Outcome, work: Work) -> None:
+        """Keep what a later session has to know of the containers; nobody waits for that."""
+        try:
+            self._ledger.write()
+            if update.lane == "down":
+                self._ledger.forget(update.resource)
+            for applied in outcome.applied if isinstance(outcome, ev.Ok) else ():
+                if applied.containers:
+                    self._ledger.forget(applied.resource, but=[container.id for container in applied.containers])
+        except OSError as error:
+            text = f"cannot note what is in the containers, for a session that finds them there: {error}"
+            work.log(text, "debug")
 
     def _load(self, load: LoadTiltfile, work: Work, post: Post) -> None:
         spec: Spec | None = None

@@ -8,7 +8,7 @@ import pytest
 
 from ipytilt.core import events as ev
 from ipytilt.core.state import CONFIG
-from ipytilt.core.steps import Container, ExecIn, RestartContainer, SyncAll, SyncFiles
+from ipytilt.core.steps import CatchUp, Container, ExecIn, RestartContainer, SyncAll, SyncFiles
 from ipytilt.tiltfile.load import LoadError
 from tests.core.rows import (
     FX_B,
@@ -27,6 +27,7 @@ from tests.core.rows import (
     targets,
 )
 from tests.support.core import MANUAL, World, applied, failed, image, rules, service, spec
+from tests.support.core import ROOT as HERE
 
 SESSION = "tests/runtime/test_session.py::test_"
 DOCKER = "tests/engines/test_docker_containers.py::test_"
@@ -179,12 +180,20 @@ def _() -> None:
     assert commands(world) == ["pip check", "touch /app/reload"]
 
 
-@row(66, better="Tilt waits for the next change, the full update follows at once")
+@row(
+    66,
+    better="Tilt waits for the next change; what the container lacks is sent at once, a full update follows if need be",
+)
 def _() -> None:
     world = saved("src/a.py")
     world.finish("web", failed("killed", "broke", world.container("web").id))
     assert world.last("web").result == "error"
+    (catch_up,) = only(world).branches[0]
+    assert isinstance(catch_up, CatchUp)
+    assert catch_up.changed == (f"{HERE}/src/a.py",)
+    world.finish("web", failed("killed", "broke", world.container("web").id))
     assert world.lanes() == [("web", "full")]
+    assert applied(only(world)).recreate
     world.settle()
     assert targets(saved("src/b.py", world=world)) == ["/app/src/b.py"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from ipytilt.core import ci, claims
@@ -10,7 +12,7 @@ from ipytilt.core.claims import Claim, Held
 from ipytilt.core.orders import orders
 from ipytilt.core.spec import KubeContext, Kubernetes, Resource
 from ipytilt.core.state import State
-from ipytilt.core.steps import Apply
+from ipytilt.core.steps import Applied, Apply, CatchUp, Container
 from tests.support.core import World, image, local, rules, service, spec
 
 SCOPE = "Compose project p"
@@ -127,9 +129,12 @@ def test_what_comes_back_is_deployed_anew() -> None:
     world.save("web/a")
     theirs(world, "")
     (update,) = world.started.values()
-    step = update.branches[0][-1]
-    assert isinstance(step, Apply)
-    assert step.recreate, "what the other session did to the containers is not known"
+    assert isinstance(update.branches[0][-1], Apply)
+    found = Container("theirs", "web-1", "web", "running")
+    outcome = world.success(update)
+    world.finish("web", replace(outcome, applied=(Applied("web", (found,), kept=(found.id,)),)))
+    (update,) = world.started.values()
+    assert isinstance(update.branches[0][0], CatchUp), "what the other session did to the container is not known"
     world.settle()
     world.save("web/b")
     assert [u.lane for u in world.started.values()] == ["live"]

@@ -97,6 +97,8 @@ def test_a_full_update_that_fails_after_a_broken_live_one_is_not_repeated_for_ev
     world = running()
     world.save("src/a.py")
     world.finish("web", failed("killed", "broke", world.container("web").id))
+    world.finish("web", failed("killed", "broke", world.container("web").id))
+    assert world.lanes() == [("web", "full")]
     world.finish("web", failed("does not build"))
     assert world.lanes() == []
 

@@ -10,11 +10,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from ipytilt.core import events as ev
 from ipytilt.core.live import decisions
-from ipytilt.core.plan import pending_files, plan
+from ipytilt.core.plan import Update, pending_files, plan
 from ipytilt.core.reduce import reduce
 from ipytilt.core.spec import Compose, Spec
 from ipytilt.core.state import State, Track, image_watch
-from ipytilt.core.steps import BuildImage, Container, SyncFiles
+from ipytilt.core.steps import BuildImage, CatchUp, Container, SyncFiles
 from tests.support.core import MANUAL, ROOT, World, failed, image, local, rules, service, spec
 
 LIVE = rules(("web", "/web"), ("base", "/base"), runs=[("make", ("web/m",))], stop=["web/stop"])
@@ -31,7 +31,7 @@ SPECS: list[Spec] = [
     spec(service("web", "base", "web"), service("api", "api"), local("gen"), images=IMAGES, enabled=["api"]),
 ]
 FILES = ["web/a", "web/b", "web/m", "web/stop", "base/x", "api/y", "elsewhere"]
-OUTCOMES = ["ok", "ok", "ok", "user error", "rejected", "unavailable", "broke", "bug", "stopped"]
+OUTCOMES = ["ok", "ok", "ok", "kept", "user error", "rejected", "unavailable", "broke", "bug", "stopped"]
 
 
 class Loop(RuleBasedStateMachine):
@@ -106,11 +106,18 @@ class Loop(RuleBasedStateMachine):
         update = self.world.started[run]
         container = next(iter(update.marks), "")
         made: dict[str, ev.Outcome] = {
+            "kept": self._kept(update),
             "user error": ev.Ok(user_error="exit 1"),
             "stopped": ev.Stopped(),
             **{k: failed(k, k, container if k == "broke" else "") for k in ("rejected", "unavailable", "broke", "bug")},
         }
         self.world.finish(update.resource, made.get(outcome))
+
+    def _kept(self, update: Update) -> ev.Ok:
+        """It went well, and what it deployed was there before."""
+        outcome = self.world.success(update)
+        kept = (replace(one, kept=tuple(c.id for c in one.containers)) for one in outcome.applied)
+        return replace(outcome, applied=tuple(kept))
 
     @rule()
     def finish_of_nobody(self) -> None:
@@ -152,7 +159,7 @@ class Loop(RuleBasedStateMachine):
     def files_are_only_sent_to_running_containers(self) -> None:
         for update in self.world.started.values():
             for step in (s for branch in update.branches for s in branch):
-                assert not isinstance(step, SyncFiles) or step.container.state == "running"
+                assert not isinstance(step, SyncFiles | CatchUp) or step.container.state == "running"
 
     def teardown(self) -> None:
         """In a world where everything succeeds from now on, it comes to rest and nothing was lost."""

@@ -153,6 +153,12 @@ class Workspace:
         copies = tuple(Copy(str(source / name), f"/app/{name}", str(source)) for name in names)
         self.engine.sync(where, copies, self.work())
 
+    def lacking(self, where: Container, source: Path, *names: str) -> list[str]:
+        """Which of these, below the source of a sync to /app, differ in a container."""
+        copies = tuple(Copy(str(source / name), f"/app/{name}", str(source)) for name in names)
+        found = self.engine.differing(where, copies, self.work())
+        return [copy.local.removeprefix(f"{source}/") for copy in found]
+
     def sh(self, where: Container, script: str) -> tuple[int, list[str]]:
         """Run a script in a container: exit code and lines."""
         lines: list[str] = []
@@ -293,7 +299,9 @@ def check_a_service_is_brought_up_and_left_alone(at: Workspace) -> None:
     assert container.image == built.digest
     assert container.exit_code is None
     assert at.shown(container, "echo $FROM_IMAGE$FROM_SERVICE") == "12"
-    assert at.apply(resource, built) == container
+    again = at.engine.apply(Apply(resource, (built,)), at.work())
+    assert (again.containers, again.kept) == ((container,), (container.id,))
+    assert at.engine.apply(Apply(resource, (built,), recreate=True), at.work()).kept == ()
 
 
 def check_recreate_and_force_give_a_fresh_container(at: Workspace) -> None:
@@ -305,6 +313,27 @@ def check_recreate_and_force_give_a_fresh_container(at: Workspace) -> None:
     assert at.sh(second, "test -e /drift")[0] == 1
     third = at.apply(resource, built, force=True)
     assert len({first.id, second.id, third.id}) == 3
+
+
+def check_a_container_that_ended_is_started_again_or_replaced(at: Workspace) -> None:
+    built = at.build(at.image("FROM BASE\n"))
+    resource = at.service(command=["sh", "-c", "while [ ! -e /end ]; do sleep 0.1; done; rm /end"])
+    first = at.apply(resource, built)
+    at.start(Observe(at.engine.name, (resource,)))
+
+    def end(container: Container) -> None:
+        at.sh(container, "touch /drift; touch /end")
+        eventually(lambda: [c.state for c in at.seen() or () if c.id == container.id] == ["exited"])
+
+    end(first)
+    second = at.apply(resource, built)
+    assert second.id == first.id
+    assert at.shown(second, "ls /drift") == "/drift"
+    end(second)
+    third = at.engine.apply(Apply(resource, (built,), revive=False), at.work())
+    assert third.kept == ()
+    assert at.sh(third.containers[0], "test -e /drift")[0] == 1
+    assert at.engine.apply(Apply(resource, (built,), revive=False), at.work()).kept == (third.containers[0].id,)
 
 
 def check_a_new_image_replaces_the_container(at: Workspace) -> None:
@@ -481,6 +510,58 @@ def check_the_root_is_never_removed(at: Workspace) -> None:
     where = at.running()
     fails(Rejected, lambda: at.sync(where, (at.directory / "gone", "/")))
     assert at.shown(where, "echo alive") == "alive"
+
+
+def check_what_differs_is_found_and_nothing_is_written(at: Workspace) -> None:
+    where = at.running()
+    names = ["same", "content", "mode", "shorter", "with space", "ünïcode", "it's"]
+    for name in names:
+        at.file(f"src/{name}", f"content of {name}")
+    source = at.directory / "src"
+    for name, leads in (("link", "same"), ("moved", "same")):
+        (source / name).symlink_to(leads)
+    (source / "empty").mkdir()
+    everything = [*names, "link", "moved", "empty"]
+    at.mirror(where, source, *everything)
+    assert at.lacking(where, source, *everything) == []
+    at.shown(where, "cd /app; echo 'CONTENT of content' > content; chmod 700 mode; : > shorter; rm -r moved empty")
+    at.shown(where, "cd /app; ln -s other moved; touch -t 200001010000 same; touch made")
+    assert at.lacking(where, source, *everything) == ["content", "empty", "mode", "moved", "shorter"]
+    assert at.lacking(where, source, "gone", "made") == ["made"]
+    at.shown(where, "cd /app; rm same; mkfifo same")
+    assert at.lacking(where, source, "same") == ["same"]
+    at.mirror(where, source, *at.lacking(where, source, *everything, "made"))
+    assert at.lacking(where, source, *everything, "made") == []
+
+
+def check_what_was_found_below_a_link_is_lacking_once_the_link_is_a_directory(at: Workspace) -> None:
+    where = at.running()
+    source = at.directory / "src"
+    at.file("src/other/file", "the same")
+    (source / "thing").symlink_to("other")
+    at.mirror(where, source, "other", "other/file", "thing")
+    (source / "thing").unlink()
+    at.file("src/thing/file", "the same")
+    names = ("other", "other/file", "thing", "thing/file")
+    assert at.lacking(where, source, *names) == ["thing", "thing/file"]
+    at.mirror(where, source, *at.lacking(where, source, *names))
+    assert at.shown(where, "cat /app/thing/file /app/other/file") == "the samethe same"
+
+
+def check_many_files_are_compared(at: Workspace) -> None:
+    where = at.running()
+    names = [f"{number % 20}/{number}" for number in range(1200)]
+    for name in names:
+        at.file(f"src/{name}", name)
+    at.mirror(where, at.directory / "src", *names)
+    at.shown(where, "echo X > /app/7/1007")
+    assert at.lacking(where, at.directory / "src", *names) == ["7/1007"]
+
+
+def check_what_cannot_be_looked_at_is_named(at: Workspace) -> None:
+    where = at.running()
+    at.engine.delete(Delete(at.service()), at.work())
+    fails(Broke, lambda: at.lacking(where, at.directory / "src", "x"))
 
 
 def check_steps_give_their_exit_code_and_output(at: Workspace) -> None:

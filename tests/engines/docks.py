@@ -15,7 +15,7 @@ from ipytilt.engines import docker
 from tests.engines.contract import Workspace
 from tools.rig import images
 
-GNU = "ipytilt-gnu:test"
+GNU = "ipytilt-gnu:hashes"
 _PROGRAMS = (
     "dash",
     "bash",
@@ -24,9 +24,12 @@ _PROGRAMS = (
     "head",
     "id",
     "ls",
+    "ln",
     "mkdir",
+    "mkfifo",
     "readlink",
     "rm",
+    "sha256sum",
     "sleep",
     "stat",
     "tar",

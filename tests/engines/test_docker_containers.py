@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -89,7 +90,9 @@ def test_a_read_only_container_says_so(at: Workspace) -> None:
 # ---------------------------------------------------------------------------------------------- GNU tools
 
 
-@pytest.mark.parametrize("check", [c for c in CHECKS if "place_of" in c.__name__ or "links_modes" in c.__name__])
+@pytest.mark.parametrize(
+    "check", [c for c in CHECKS if re.search("place_of|links_modes|differs|compared|lacking", c.__name__)]
+)
 def test_gnu_tools_do_as_well(gnu: Workspace, check: object) -> None:
     assert callable(check)
     check(gnu)
@@ -134,6 +137,19 @@ def test_without_a_shell_steps_still_run(at: Workspace) -> None:
     assert at.engine.exec(where, ("/sleep", "nonsense"), at.work()) == 1
     assert any("nonsense" in line for line in at.lines())
     assert at.engine.exec(where, ("sh", "-c", "true"), at.work()) in {126, 127}
+
+
+@pytest.mark.parametrize("tool", ["stat", "sha256sum"])
+def test_without_a_tool_nothing_can_be_compared_and_it_says_so(gnu: Workspace, tool: str) -> None:
+    where = gnu.running(f"FROM BASE\nWORKDIR /app\nRUN echo x > /app/x && rm /bin/{tool}\n")
+    gnu.file("src/x", "y\n")
+    error = fails(Rejected, lambda: gnu.lacking(where, gnu.directory / "src", "x"))
+    assert f"container {where.name} has no {tool}" in error.message
+
+
+def test_without_a_shell_nothing_can_be_compared_and_it_says_so(at: Workspace) -> None:
+    where = bare(at)
+    assert "has no shell" in fails(Rejected, lambda: at.lacking(where, at.directory, "x")).message
 
 
 def test_with_a_shell_but_no_tar_both_ways_are_used(at: Workspace) -> None:

@@ -189,10 +189,11 @@ class World:
         for step in steps:
             if isinstance(step, Apply) and isinstance(step.resource.target, Compose):
                 known = self._containers.get(update.resource)
-                if known is None or built or step.recreate or step.force:
+                stays = known is not None and not (built or step.recreate or step.force)
+                if known is None or not stays:
                     known = Container(f"c{next(self._ids)}", f"{update.resource}-1", update.resource, "running")
                 self._containers[update.resource] = known
-                applied = (Applied(update.resource, (known,)),)
+                applied = (Applied(update.resource, (known,), kept=(known.id,) if stays else ()),)
             if isinstance(step, Apply) and isinstance(step.resource.target, Kubernetes):
                 applied = (Applied(update.resource, objects=objects_of(step.resource)),)
         return ev.Ok(built, applied)

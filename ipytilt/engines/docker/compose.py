@@ -51,8 +51,12 @@ class ComposeDeployer:
         with self._locked(target.project, work):
             if step.force:
                 self._remove(target, work)
+            elif not step.revive:
+                self._remove(target, work, running=False)
+            before = {container.id for container in self._containers(target)}
             self._compose(target, (*up, target.service), work, doing=f"starting {target.service}")
-        return Applied(step.resource.name, tuple(self._containers(target)))
+        found = tuple(self._containers(target))
+        return Applied(step.resource.name, found, kept=tuple(c.id for c in found if c.id in before))
 
     def delete(self, step: Delete, work: Work) -> None:
         """See `base.Deployer`. Needs none of the project's files, which may be gone by now.
@@ -73,9 +77,12 @@ class ComposeDeployer:
         found = self._daemon.containers(target.project.name)
         return (container for container in found if container.service == target.service)
 
-    def _remove(self, target: Compose, work: Work) -> None:
+    def _remove(self, target: Compose, work: Work, *, running: bool = True) -> None:
+        """Remove the containers of a service; those that run as well, unless told otherwise."""
         for container in self._containers(target):
             work.check()
+            if container.running and not running:
+                continue
             work.log(f"Removing container {container.name}")
             with suppress(Broke), self._daemon.api(f"removing {container.name}", timeout=_STOP_SECONDS) as api:
                 if container.exit_code is None:

@@ -28,6 +28,7 @@ class DockerContainers:
     """Implements `base.Containers`, and `sessions.Transport` for it."""
 
     engine = ENGINE
+    lasting = True
 
     def __init__(self, daemon: Daemon) -> None:
         self._daemon = daemon
@@ -36,6 +37,10 @@ class DockerContainers:
     def sync(self, where: Container, copies: tuple[Copy, ...], work: Work) -> None:
         """See `base.Containers`."""
         self.sessions.sync(where, copies, work)
+
+    def differing(self, where: Container, copies: tuple[Copy, ...], work: Work) -> tuple[Copy, ...]:
+        """See `base.Containers`."""
+        return self.sessions.differing(where, copies, work)
 
     def exec(self, where: Container, argv: tuple[str, ...], work: Work) -> int:
         """See `base.Containers`."""

@@ -19,6 +19,7 @@ class KubernetesEngine:
     """Implements `base.ClusterEngine`; images come from `publisher`."""
 
     name = ENGINE
+    lasting = True
 
     def __init__(self, publisher: Publisher) -> None:
         self.clients = Clients()
@@ -42,6 +43,10 @@ class KubernetesEngine:
     def sync(self, where: Container, copies: tuple[Copy, ...], work: Work) -> None:
         """See `base.Containers`."""
         self._containers.sync(where, copies, work)
+
+    def differing(self, where: Container, copies: tuple[Copy, ...], work: Work) -> tuple[Copy, ...]:
+        """See `base.Containers`."""
+        return self._containers.differing(where, copies, work)
 
     def exec(self, where: Container, argv: tuple[str, ...], work: Work) -> int:
         """See `base.Containers`."""

@@ -29,6 +29,7 @@ class PodContainers:
     """Implements `base.Containers`, and `sessions.Transport` for it."""
 
     engine = ENGINE
+    lasting = True
 
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
@@ -37,6 +38,10 @@ class PodContainers:
     def sync(self, where: Container, copies: tuple[Copy, ...], work: Work) -> None:
         """See `base.Containers`."""
         self.sessions.sync(where, copies, work)
+
+    def differing(self, where: Container, copies: tuple[Copy, ...], work: Work) -> tuple[Copy, ...]:
+        """See `base.Containers`."""
+        return self.sessions.differing(where, copies, work)
 
     def exec(self, where: Container, argv: tuple[str, ...], work: Work) -> int:
         """See `base.Containers`."""
