@@ -21,6 +21,7 @@ from ipytilt.errors import EngineError, Rejected, Unavailable
 ENGINE = "kubernetes"
 ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
+_SHOWN = 500
 _BUSY = (429, 500, 502, 503, 504)
 
 Query = Sequence[tuple[str, str]]
@@ -197,11 +198,13 @@ def innermost(problem: BaseException) -> str:
 
 def _refusal(answer: Any, doing: str) -> EngineError:
     try:
-        said = json.loads(answer.read())
-    except ValueError:
-        said = {}
+        body = answer.read()
     finally:
         answer.release_conn()
+    try:
+        said = json.loads(body)
+    except ValueError:  # nodes answer in plain text
+        said = {"message": body.decode(errors="replace").strip()[:_SHOWN]}
     if not isinstance(said, dict):
         said = {}
     message = str(said.get("message") or f"HTTP status {answer.status}")

@@ -89,21 +89,7 @@ class PodExec:
 
     def exit_code(self) -> int | None:
         """See `sessions.Exec`. Raises Broke with the cluster's words if the program could not be started."""
-        if not self._status:
-            return None
-        said = json.loads(self._status)
-        if said.get("status") == "Success":
-            return 0
-        causes = (said.get("details") or {}).get("causes") or ()
-        code = next((cause["message"] for cause in causes if cause.get("reason") == "ExitCode"), None)
-        if code is not None:
-            return int(code)
-        message = str(said.get("message"))
-        if _NO_SUCH_PROGRAM.search(message):
-            return 127
-        if _NOT_EXECUTABLE.search(message):
-            return 126
-        raise Broke(message, engine=ENGINE)
+        return exit_code_of(bytes(self._status))
 
     # ------------------------------------------------------------------------------------ frames
 
@@ -173,6 +159,25 @@ class PodExec:
         if not ready:
             raise TimeoutError
         return ready[0][1]
+
+
+def exit_code_of(status: bytes) -> int | None:
+    """The exit code by what the API server says in the end ("": nothing). Raises Broke if the container was at fault."""
+    if not status:
+        return None
+    said = json.loads(status)
+    if said.get("status") == "Success":
+        return 0
+    causes = (said.get("details") or {}).get("causes") or ()
+    code = next((cause["message"] for cause in causes if cause.get("reason") == "ExitCode"), None)
+    if code is not None:
+        return int(code)
+    message = str(said.get("message"))
+    if _NO_SUCH_PROGRAM.search(message):
+        return 127
+    if _NOT_EXECUTABLE.search(message):
+        return 126
+    raise Broke(message, engine=ENGINE)
 
 
 def _upgraded(client: Client, place: Place, argv: Sequence[str], *, stdin: bool) -> Any:
