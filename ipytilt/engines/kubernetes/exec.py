@@ -162,7 +162,7 @@ class PodExec:
 
 
 def exit_code_of(status: bytes) -> int | None:
-    """The exit code by what the API server says in the end ("": nothing). Raises Broke if the container was at fault."""
+    """The exit code by what the server says in the end, None if that is nothing. Raises Broke if none can be had."""
     if not status:
         return None
     said = json.loads(status)
