@@ -7,6 +7,10 @@ anything else that reaches a worker is a bug of ours and is reported as one.
 
 from __future__ import annotations
 
+import re
+
+_FULL = re.compile(r"(?i)no space left on device|quota exceeded|: wrote only \d+ of \d+ bytes")
+
 
 class TiltError(Exception):
     """Base of everything shown to a user.
@@ -102,6 +106,14 @@ class Rejected(EngineError):
 
 class Unavailable(EngineError):
     """The world is away (daemon, cluster, network): back off and retry."""
+
+
+def refusal(message: str, *, engine: str, doing: str = "", hint: str = "", where: str = "") -> EngineError:
+    """`Rejected`; but `Unavailable` if only room was missing, which comes back without a change of any file."""
+    if _FULL.search(message):
+        hint = "make room there; it is tried again by itself"
+        return Unavailable(message, engine=engine, doing=doing, hint=hint, where=where)
+    return Rejected(message, engine=engine, doing=doing, hint=hint, where=where)
 
 
 class Broke(EngineError):

@@ -125,7 +125,7 @@ def _update(name: str, state: State, resource: Resource, *, settings: CISettings
     track = state.tracks[resource.name]
     found = status.update_status(state, resource)
     hold = state.holds.get(resource.name)
-    if track.retry_at and found.word in ("pending", "in_progress"):
+    if track.retry_at and found.word in ("pending", "in_progress", "error"):
         return _retrying(name, track, settings=settings, now=now)
     match found.word:
         case "in_progress":

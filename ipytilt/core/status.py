@@ -35,6 +35,8 @@ def update_status(state: State, resource: Resource) -> Status:
         return _running(run)
     if state.down and not track.started:
         return Status("none", "Taken down")
+    if track.retry_at and track.last is not None and not state.engines.get(resource.kind):
+        return Status("error", "Update error, tries again by itself", track.last.finished_at)
     if _wanted(state, resource, track):
         return Status("pending", "Update Pending", track.pending_since)
     if track.last is None:

@@ -48,7 +48,7 @@ from ipytilt.engines.sandbox_image import ImageBuilder, Recipe, TreeImage
 from ipytilt.engines.sandbox_run import Isolation, StartFailed, View, choose, finish
 from ipytilt.engines.sandbox_service import build_section, dockerignore, mounts_of, notes, plan_service
 from ipytilt.engines.sandbox_store import Store, default_folder
-from ipytilt.errors import Broke, Rejected, Unavailable
+from ipytilt.errors import Broke, EngineError, Rejected, Unavailable, refusal
 
 ENGINE = "sandbox"
 _STOP_SECONDS = 1.0
@@ -112,7 +112,7 @@ class SandboxEngine:
         """Whether containers can be run here, else why not. Tries it out the first time, in about 0.1 s."""
         try:
             self._tools()
-        except Rejected as error:
+        except EngineError as error:
             return False, error.message
         return True, ""
 
@@ -164,7 +164,7 @@ class SandboxEngine:
         work.check()
         try:
             made = ImageBuilder(recipe, store=store, isolation=isolation, work=work).build()
-        except Rejected as error:
+        except EngineError as error:
             error.doing = doing
             raise
         store.prune()
@@ -469,7 +469,7 @@ def _written(problem: str, doing: str, local: str = "") -> Iterator[None]:
         text = f"{problem}: {error.filename}: {error.strerror}"
         if error.filename == local and may_pass(error):
             raise Unavailable(text, engine=ENGINE, doing=doing) from error
-        raise Rejected(text, engine=ENGINE, doing=doing, hint=hint) from error
+        raise refusal(text, engine=ENGINE, doing=doing, hint=hint) from error
 
 
 @contextmanager
@@ -480,4 +480,4 @@ def _starting(name: str) -> Iterator[None]:
     except (StartFailed, processes.StartFailed) as error:
         raise Rejected(str(error), engine=ENGINE, doing=f"starting {name}", hint="check its command") from error
     except OSError as error:
-        raise Rejected(error.strerror or str(error), engine=ENGINE, doing=f"starting {name}") from error
+        raise refusal(error.strerror or str(error), engine=ENGINE, doing=f"starting {name}") from error

@@ -37,7 +37,7 @@ from ipytilt.engines.sandbox_copy import Context, Origin, understand
 from ipytilt.engines.sandbox_files import Root, clone_tree, remove_tree, resolve
 from ipytilt.engines.sandbox_run import Isolation, StartFailed, View, environment, finish, launch
 from ipytilt.engines.sandbox_store import Store
-from ipytilt.errors import Rejected
+from ipytilt.errors import EngineError, refusal
 
 _FORMAT = "sandbox 1"
 _TAIL_LINES = 20
@@ -381,6 +381,6 @@ class ImageBuilder:
             self._noted.add(word)
             self._work.log(f"{word} is not followed in the sandbox: {_NOTED[word]}")
 
-    def _rejected(self, message: str, line: int) -> Rejected:
+    def _rejected(self, message: str, line: int) -> EngineError:
         where = f"{self._recipe.where}:{line}" if line else self._recipe.where
-        return Rejected(message, engine="sandbox", where=where)
+        return refusal(message, engine="sandbox", where=where)

@@ -27,7 +27,7 @@ from ipytilt.engines.exec_session import (
     SessionLost,
     kill_tree_command,
 )
-from ipytilt.errors import Broke, EngineError, Rejected
+from ipytilt.errors import Broke, EngineError, Rejected, refusal
 from ipytilt.lines import Lines
 
 _SILENCE_SECONDS = 60.0  # a file operation that shows no progress for so long is stuck
@@ -38,6 +38,7 @@ _NO_PROGRAM = (126, 127)
 _TOOLS = frozenset({"head", "tar", "cat"})
 _PATHS_PER_REQUEST = 500
 _SHOWN_LINES = 10
+_SHOWN_NAMES = 3
 
 _STATUS = re.compile(rb"^([0-9a-f]+) ([0-9]+) (/.*)$", re.MULTILINE)
 _DIGEST = re.compile(rb"^([0-9a-f]{64}) [ *](/.*)$", re.MULTILINE)
@@ -56,7 +57,6 @@ _HINTS = (
         re.compile(r"Read-only file system"),
         "sync to a writable place, or start the container without read_only (in a pod: readOnlyRootFilesystem)",
     ),
-    (re.compile(r"No space left"), "make room on the container's file system"),
 )
 
 
@@ -211,7 +211,8 @@ class _Use:
                 self._call("clear_way", batch)
             code, said = self._put(archive, ())
         if code and not (said and all(map(_ONLY_METADATA.match, said.splitlines()))):
-            raise self._failure(code, said, doing="removing files" if code == RM_FAILED else "copying files")
+            doing = "removing files" if code == RM_FAILED else f"copying {_listed(archive.names)}"
+            raise self._failure(code, said, doing=doing)
 
     def run(self, argv: Sequence[str], *, output: Output) -> int:
         """Run a step."""
@@ -374,7 +375,14 @@ class _Use:
             lines = [*lines[:_SHOWN_LINES], f"... and {len(lines) - _SHOWN_LINES} lines more"]
         hint = next((hint for pattern, hint in _HINTS if pattern.search(said)), "")
         message = "\n".join((f"container {self._where.name}{user}:", *lines))
-        return Rejected(message, engine=self._transport.engine, doing=doing, hint=hint)
+        return refusal(message, engine=self._transport.engine, doing=doing, hint=hint)
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Some of the files of an archive, for what does not name them itself (busybox, on a full disk)."""
+    files = [name for name in names if not name.endswith("/")] or list(names)
+    more = f" and {len(files) - _SHOWN_NAMES} more" if len(files) > _SHOWN_NAMES else ""
+    return ", ".join(files[:_SHOWN_NAMES]) + more
 
 
 class _Look:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from ipytilt.core import events as ev
+from ipytilt.core import status
 from ipytilt.core.state import INITIAL
 from tests.core.rows import FX_A, built, reused, running
 from tests.support.core import World, failed, image, service, spec
@@ -39,6 +42,10 @@ def test_an_update_that_found_the_world_away_is_retried_with_back_off() -> None:
     later = world.plan.wake_at
     assert later is not None
     assert later > wake_at + 1
+    (web,) = world.state.spec.resources
+    assert status.update_status(world.state, web).word == "error"
+    away = replace(world.state, engines={"compose": "no daemon"})  # then that is what is wrong, not the update
+    assert status.update_status(away, web).word == "pending"
     world.now = later
     world.turn()
     world.settle()

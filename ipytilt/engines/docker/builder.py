@@ -23,7 +23,7 @@ from ipytilt.engines.docker.client import ENGINE, Connection, Daemon, translated
 from ipytilt.engines.docker.custom import CustomBuilding, tag_by_content
 from ipytilt.engines.dockerfile import DockerfileError, replace_images
 from ipytilt.engines.dockerfile import parse as parse_dockerfile
-from ipytilt.errors import Rejected, TiltError
+from ipytilt.errors import EngineError, Rejected, TiltError, refusal
 from ipytilt.lines import Lines
 
 COLLECT_LABEL = "dev.ipytilt.collect=true"
@@ -186,11 +186,11 @@ class DockerBuilder:
         output.close()
 
 
-def _rejected(image: Image, build: DockerBuild, message: str, *, line: int) -> Rejected:
+def _rejected(image: Image, build: DockerBuild, message: str, *, line: int) -> EngineError:
     place = build.dockerfile_path or (str(image.origin) and f"{image.origin} (dockerfile_contents)")
     where = f"{place}:{line}" if line and place else place
     hint = "check the name of the image, and that its registry can be reached" if _NO_IMAGE.search(message) else ""
-    return Rejected(message, engine=ENGINE, doing=f"building image {image.ref}", where=where, hint=hint)
+    return refusal(message, engine=ENGINE, doing=f"building image {image.ref}", where=where, hint=hint)
 
 
 def _line_of(step: str, text: str) -> int:

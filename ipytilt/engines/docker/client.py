@@ -17,7 +17,7 @@ from datetime import datetime
 from typing import Any
 
 from ipytilt.core.steps import Container
-from ipytilt.errors import Broke, EngineError, Rejected, Unavailable
+from ipytilt.errors import Broke, EngineError, Unavailable, refusal
 
 ENGINE = "docker"
 PROJECT_LABEL = "com.docker.compose.project"
@@ -221,7 +221,9 @@ def _refusal(problem: Any, doing: str) -> EngineError:
     text = str(problem.explanation or problem)
     if problem.status_code == 503:
         return Unavailable(text, engine=ENGINE, doing=doing)
-    return (Broke if _GONE.search(text) else Rejected)(text, engine=ENGINE, doing=doing)
+    if _GONE.search(text):
+        return Broke(text, engine=ENGINE, doing=doing)
+    return refusal(text, engine=ENGINE, doing=doing)
 
 
 def _innermost(problem: BaseException) -> str:

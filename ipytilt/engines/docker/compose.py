@@ -19,7 +19,7 @@ from ipytilt.core.spec import Compose, ComposeProject, Resource
 from ipytilt.core.steps import Applied, Apply, Container, Delete
 from ipytilt.engines.base import Work
 from ipytilt.engines.docker.client import PROJECT_LABEL, Daemon
-from ipytilt.errors import Broke, Rejected
+from ipytilt.errors import Broke, Rejected, refusal
 
 ENGINE = "compose"
 _LAST_LINES = 10
@@ -114,7 +114,7 @@ class ComposeDeployer:
             with self._daemon.api(doing) as api:  # it may have failed because the daemon went away
                 api.ping()
             message = "\n".join(said[-_LAST_LINES:]) or f"exit status {done.exit_code}"
-            raise Rejected(message, engine=ENGINE, doing=doing)
+            raise refusal(message, engine=ENGINE, doing=doing)
 
     def _program(self) -> tuple[str, ...]:
         """The plug-in, or the program of its own that some systems have; looked for once."""
