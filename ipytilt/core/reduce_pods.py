@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from ipytilt.core import events as ev
 from ipytilt.core import pods
 from ipytilt.core.spec import Kubernetes, Resource
-from ipytilt.core.state import Run, State, Track, Tracked, sources_of
-from ipytilt.core.steps import Applied, Apply, ObjectRef, Pod
+from ipytilt.core.state import FOUND, Run, State, Track, Tracked, sources_of
+from ipytilt.core.steps import Applied, Apply, Container, ObjectRef, Pod
 
 
 def pods_seen(state: State, event: ev.PodsSeen) -> State:
@@ -46,8 +47,16 @@ def with_pods(state: State, resource: Resource, track: Track, seen: tuple[Pod, .
             merged[container.id] = replace(known, container=container)
         else:
             marks = {s: state.images[s].seq for s in sources_of(state.spec, ref) if s in state.images}
-            merged[container.id] = Tracked(container, ref, 0, marks)
+            unsure = FOUND if _is_older(container, track.deploy) else ""
+            merged[container.id] = Tracked(container, ref, 0, marks, unsure=unsure)
     return replace(track, pods=seen, containers=merged)
+
+
+def _is_older(container: Container, deploy: Applied | None) -> bool:
+    """The container ran before the deploy began: of an earlier session, as this one has not seen it."""
+    if deploy is None or not deploy.at or not container.started_at:
+        return False
+    return container.started_at < datetime.fromtimestamp(deploy.at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def forwarded(state: State, event: ev.Forwarded) -> State:

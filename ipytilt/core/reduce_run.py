@@ -17,6 +17,7 @@ from ipytilt.core.reduce_pods import deployed, half_deployed
 from ipytilt.core.reduce_switch import start_over
 from ipytilt.core.spec import ComposeBuild, DockerBuild, Kubernetes, Local, Resource
 from ipytilt.core.state import (
+    FOUND,
     HISTORY,
     RETRY,
     Changes,
@@ -33,7 +34,6 @@ from ipytilt.core.state import (
 )
 from ipytilt.core.steps import Applied, Apply, BuildImage, Built
 
-FOUND = "it was there before this session deployed it"
 OUTLIVED = "it was kept by an update that had changes for it"
 RETRY_FIRST, RETRY_CAP = 1.0, 30.0
 """Seconds before the first retry after the world was away, doubling up to the cap."""

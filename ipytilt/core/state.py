@@ -27,6 +27,9 @@ HANDLED = 200
 TILTFILE = "(Tiltfile)"
 """What the evaluation of the Tiltfile goes by where a resource is named."""
 
+FOUND = "it was there before this session deployed it"
+"""Why it is not known what a container holds."""
+
 Lane: TypeAlias = Literal["full", "live", "down"]
 Changes: TypeAlias = Mapping[str, int]
 """Path -> seq of its newest change."""

@@ -10,8 +10,8 @@ from ipytilt.core import events as ev
 from ipytilt.core.explain import what_if
 from ipytilt.core.spec import LiveUpdate
 from ipytilt.core.state import CATCH_UP, CONFIG
-from ipytilt.core.steps import Applied, CatchUp, Container, ExecIn, SyncFiles
-from tests.core.rows import held, only, running
+from ipytilt.core.steps import Applied, CatchUp, Container, ExecIn, Pod, SyncFiles
+from tests.core.rows import held, kubernetes, only, running
 from tests.support.core import MANUAL, ROOT, World, applied, failed, image, rules, service, spec
 
 LIVE = rules(("src", "/app"), runs=[("hup", ("src/conf",))], stop=["src/stop"])
@@ -246,6 +246,18 @@ def test_a_container_that_somebody_else_made_is_known_by_its_image(runs: str, *,
     world.finish("web", replace(outcome, built=tuple(replace(one, digest="sha256:built") for one in outcome.built)))
     world.see("web", Container("new", "web-1", "web", "running", image=runs))
     assert bool(world.lanes()) == compared
+
+
+@pytest.mark.parametrize("started, compared", [("2023-11-14T22:13:19Z", True), ("2023-11-14T22:13:21Z", False)])
+def test_the_pod_of_an_earlier_session_is_compared(started: str, *, compared: bool) -> None:
+    world = World(spec(kubernetes("web", "web"), images=[image("web", live=LIVE)]))
+    outcome = world.success(only(world))
+    world.finish("web", replace(outcome, applied=(Applied("web", at=1_700_000_000.5),)))
+    inside = Container("c", "web", "web", "running", image=outcome.built[0].local_ref, started_at=started)
+    world.see_pods("web", Pod("web-1", "default", "1", "Running", containers=(inside,)))
+    assert bool(world.lanes()) == compared
+    if compared:
+        assert catch_up(world).container == inside
 
 
 def test_a_question_about_a_path_is_answered_for_a_known_container() -> None:
