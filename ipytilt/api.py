@@ -16,13 +16,15 @@ import atexit
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Self, TypeVar, overload
 
 from ipytilt.core import status
 from ipytilt.core.events import Source
 from ipytilt.core.explain import WhatIf
+from ipytilt.core.paces import Setting, asked_for
 from ipytilt.core.spec import Resource
 from ipytilt.core.state import TILTFILE
 from ipytilt.errors import UsageError
@@ -75,9 +77,13 @@ class Session:
         engine: "auto", "docker" or "sandbox"; by default what the environment variable IPYTILT_ENGINE says, else auto.
         args: arguments of the Tiltfile.
         log_bytes: how much log is kept per resource.
+        rest: how long changes rest before they are applied, in seconds: one number, or numbers by name of resource
+            ("(Tiltfile)" is one, too). By default as long as what is saved asks for, which is a few milliseconds.
+        cap: after how long they are applied even if they never rest, in the same form.
 
     Making one starts nothing. `stop`, or the end of a `with` block or of the process, ends what runs on this machine;
-    containers stay until `down`. Raises UsageError for a directory or an engine there is not.
+    containers stay until `down`. Raises UsageError for a directory or an engine there is not, and for a wrong `rest` or
+    `cap`.
     """
 
     def __init__(
@@ -87,13 +93,16 @@ class Session:
         engine: str = "",
         args: Sequence[str] = (),
         log_bytes: int = LIMIT_BYTES,
+        rest: Setting = MappingProxyType({}),
+        cap: Setting = MappingProxyType({}),
     ) -> None:
         from ipytilt.engines.choose import named
 
         root = os.path.abspath(directory)
         if not os.path.isdir(root):
             raise UsageError(f"There is no directory {os.fspath(directory)}", hint="give Session() one that exists")
-        self._runtime = runtime.Session(runtime.Config(named(engine, os.environ), root, log_bytes))
+        config = runtime.Config(named(engine, os.environ), root, log_bytes, paces=asked_for(rest, cap))
+        self._runtime = runtime.Session(config)
         self._first_args = tuple(args)
         self._is_shared = False
         atexit.register(self._runtime.stop)
@@ -357,6 +366,29 @@ class Handle:
         """What happens to it from now on; see `Session.events`."""
         return self._face.events(resource=self.name, timeout=timeout)
 
+    @property
+    def rest(self) -> float | None:
+        """How long its changes rest before they are applied, in seconds; None: as long as what is saved asks for.
+
+        May be set, None takes it back; that counts at once. Raises UsageError for what makes no sense.
+        """
+        return self._session.state.paces.rest_of(self.name)
+
+    @rest.setter
+    def rest(self, seconds: float | None) -> None:
+        paces = self._session.state.paces
+        self._session.set_paces(asked_for(_with(paces.rest, self.name, seconds), paces.cap))
+
+    @property
+    def cap(self) -> float:
+        """After how long its changes are applied even if they never rest, in seconds; may be set as `rest`."""
+        return self._session.state.paces.cap_of(self.name)
+
+    @cap.setter
+    def cap(self, seconds: float | None) -> None:
+        paces = self._session.state.paces
+        self._session.set_paces(asked_for(paces.rest, _with(paces.cap, self.name, seconds)))
+
     def trigger(self) -> Self:
         """Update it now, whatever has changed. Raises UsageError if it is disabled."""
         self._session.trigger(self.name, "CLI Trigger")
@@ -441,6 +473,11 @@ def _status(session: runtime.Session, resource: Resource) -> Status:
         waits_on=hold.on if hold else (),
         endpoints=tuple(url for url, _ in status.endpoints(state, resource)),
     )
+
+
+def _with(seconds: Mapping[str, float], name: str, value: float | None) -> Mapping[str, float]:
+    others = {other: known for other, known in seconds.items() if other != name}
+    return others if value is None else {**others, name: value}
 
 
 def _lines(session: runtime.Session, stream: str, tail: int | None) -> Lines:

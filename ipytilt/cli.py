@@ -83,6 +83,13 @@ def _parser() -> argparse.ArgumentParser:
         command.add_argument("tiltfile", nargs="?", metavar="TILTFILE", help="the same as -f TILTFILE")
     for command in (up, ci):
         command.add_argument("--takeover", action="store_true", help="take over what a notebook or another shell holds")
+    for setting, told in (
+        ("rest", "changes rest so long before they are applied"),
+        ("cap", "they are applied after so long in any case"),
+    ):
+        up.add_argument(
+            f"--{setting}", action="append", default=[], metavar="[NAME=]SECONDS", help=f"{told}: of NAME, or of all"
+        )
     for command in (up, ci, down):
         command.add_argument("--engine", choices=ENGINES, help="what images and services run on")
     explain.add_argument("path", help="the file")
@@ -201,10 +208,12 @@ def _result(source: Source, args: tuple[str, ...]) -> int:
 
 
 def _config(source: Source, options: argparse.Namespace) -> Config:
+    from ipytilt.core.paces import asked_for, from_words
     from ipytilt.runtime.session import Config
 
+    paces = asked_for(*(from_words(getattr(options, setting, ())) for setting in ("rest", "cap")))
     engine, who = named(options.engine or "", os.environ), f"ipytilt {options.command} (process {os.getpid()})"
-    return Config(engine, source.base, subcommand=options.command, who=who, take_over=options.takeover)
+    return Config(engine, source.base, subcommand=options.command, who=who, take_over=options.takeover, paces=paces)
 
 
 def _up(source: Source, args: tuple[str, ...], config: Config) -> int:

@@ -17,11 +17,12 @@ from IPython.core.completer import CompletionContext, SimpleMatcherResult, conte
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, cell_magic, line_magic, magics_class
 from IPython.display import display
-from traitlets import Enum, Int, TraitError, Unicode, validate
+from traitlets import Dict, Enum, Float, Int, TraitError, Unicode, Union, observe, validate
 
 if TYPE_CHECKING:
     from ipytilt.cockpit import Cockpit
     from ipytilt.core.events import Source
+    from ipytilt.core.paces import Paces
     from ipytilt.core.state import State
     from ipytilt.verbs import Answer
 
@@ -49,6 +50,16 @@ class IpyTilt(Magics):
     engine = Enum(ENGINES, default_value="auto", help="What images and services run on.").tag(config=True)
     directory = Unicode("", help="Where relative paths of cells start; empty: the kernel's directory.").tag(config=True)
     log_bytes = Int(2_000_000, help="How much log is kept per resource, in bytes.").tag(config=True)
+    rest = Union(
+        [Float(), Dict()],
+        default_value={},
+        help="How long changes rest before they are applied, in seconds: a number, or {'api': 0.5}.",
+    ).tag(config=True)
+    cap = Union(
+        [Float(), Dict()],
+        default_value={},
+        help="After how long they are applied even if they never rest, in seconds: a number, or {'api': 30}.",
+    ).tag(config=True)
 
     _cockpit: Cockpit | None = None  # here already, because configuring happens within __init__
     _used: Mapping[str, Any] | None = None
@@ -135,7 +146,7 @@ class IpyTilt(Magics):
             from ipytilt.cockpit import Cockpit
             from ipytilt.runtime.session import Config
 
-            config = Config(self._engine(), self._directory(), self.log_bytes, who=self._who())
+            config = Config(self._engine(), self._directory(), self.log_bytes, who=self._who(), paces=self._paces())
             self._cockpit = Cockpit(self.shell, config)
             self._used = {name: getattr(self, name) for name in SETTINGS}
         return self._cockpit
@@ -152,6 +163,27 @@ class IpyTilt(Magics):
         """What other sessions are told of this one; Jupyter servers say which notebook a kernel is started for."""
         name = os.path.basename(os.environ.get("JPY_SESSION_NAME", ""))
         return f"notebook {name} (kernel {os.getpid()})" if name else f"a notebook (kernel {os.getpid()})"
+
+    @validate("rest", "cap")
+    def _understood(self, proposal: Any) -> Any:
+        from ipytilt.errors import UsageError
+
+        try:
+            self._paces(**{proposal.trait.name: proposal.value})
+        except UsageError as error:
+            raise TraitError(f"{error.message}; {error.hint}") from None
+        return proposal.value
+
+    @observe("rest", "cap")
+    def _paced(self, _change: Any) -> None:
+        if self._cockpit is not None:
+            self._cockpit.session.set_paces(self._paces())
+
+    def _paces(self, **changed: Any) -> Paces:
+        from ipytilt.core.paces import asked_for
+
+        given = {"rest": self.rest, "cap": self.cap} | changed
+        return asked_for(given["rest"], given["cap"])
 
     def _engine(self) -> str:
         from ipytilt.errors import UsageError

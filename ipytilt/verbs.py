@@ -179,7 +179,8 @@ def _takeover(session: Session, words: argparse.Namespace) -> Answer:  # noqa: A
 @verb("status", "Show all resources.")
 def _status(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
     document = wire.document(session_view(session.state, session.engine_line, scrub=session.logs.scrub))
-    return Answer(tables.table(document, now=session.clock()))
+    paces = answers.paces_text(session.state.paces)
+    return Answer("\n\n".join(filter(None, (tables.table(document, now=session.clock()), paces))))
 
 
 @verb("trigger", "Update a resource now.", arg("name"))

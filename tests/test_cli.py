@@ -52,6 +52,7 @@ def test_a_bad_tiltfile_is_printed_with_its_error(tmp_path: Path) -> None:
         ("tiltfile-result",),
         ("up",),
         ("up", "--engine", "moon"),
+        ("up", "--rest", "web=soon"),
         ("down", "nowhere"),
         ("explain",),
         ("explain", "x"),

@@ -212,7 +212,7 @@ def test_the_engines_a_user_may_name_are_those_there_are() -> None:
 
 def test_config_shows_and_sets(kernel: Kernel, tmp_path: Path) -> None:
     shown = kernel.good("%config IpyTilt").stdout
-    for setting in ("IpyTilt.engine", "IpyTilt.directory", "IpyTilt.log_bytes"):
+    for setting in ("IpyTilt.engine", "IpyTilt.directory", "IpyTilt.log_bytes", "IpyTilt.rest", "IpyTilt.cap"):
         assert setting in shown
     assert "['auto', 'docker', 'sandbox']" in kernel.run("%config IpyTilt.engine = 'bogus'").stderr
     assert kernel.run("%reload_ext ipytilt").shown_error.startswith("c.IpyTilt: The 'engine' trait")
@@ -226,6 +226,20 @@ def test_config_shows_and_sets(kernel: Kernel, tmp_path: Path) -> None:
     kernel.good("%reload_ext ipytilt")
     assert "Current: 5" in kernel.good("%config IpyTilt").stdout
     kernel.good("%config IpyTilt.directory = ''\n%config IpyTilt.log_bytes = 2_000_000")
+
+
+def test_rest_and_cap_may_change_while_there_is_a_session(kernel: Kernel) -> None:
+    assert "rest of a: 'x' is no time to wait; give seconds" in kernel.run("%config IpyTilt.rest = {'a': 'x'}").stderr
+    kernel.good("%config IpyTilt.rest = {'a': 2}")
+    kernel.good(tiltfile("local_resource('a', 'true', deps='a')\nlocal_resource('b', 'true', deps='b')"))
+    assert "changes rest 2 s, at most 100 s in all" in kernel.good("%tilt explain a").text
+    kernel.good("%config IpyTilt.cap = 30")
+    assert "changes rest 2 s, at most 30 s in all" in kernel.good("%tilt explain a").text
+    status = kernel.good("%tilt status").text
+    assert "all resources: changes rest until they have settled, at most 30 s in all\na: changes rest 2 s" in status
+    assert "is shorter than the rest" in kernel.run("%config IpyTilt.cap = {'a': 1}").stderr
+    kernel.good("%config IpyTilt.rest = {}\n%config IpyTilt.cap = {}")
+    assert "changes rest" not in kernel.good("%tilt status").text
 
 
 def test_a_directory_that_is_not_there_is_named(kernel: Kernel, tmp_path: Path) -> None:

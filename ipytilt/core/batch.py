@@ -38,10 +38,10 @@ class Pace:
 
 
 class Batch:
-    """Changed paths of one watch since the last report."""
+    """Changed paths of one watch since the last report. Its `pace` may be replaced at any time."""
 
     def __init__(self, pace: Pace | None = None) -> None:
-        self._pace = pace or Pace()
+        self.pace = pace or Pace()
         self._paths: set[str] = set()
         self._incomplete: set[str] = set()
         self._top = ""
@@ -57,7 +57,7 @@ class Batch:
         """When to ask `due` next; None while there is nothing to report."""
         if not self._paths:
             return None
-        return min(self._last + self._rest, self._first + self._pace.cap)
+        return min(self._last + self._rest, self._first + self.pace.cap)
 
     def add(self, paths: Mapping[str, bool], now: float) -> None:
         """Note events on `paths`; each says whether its file is complete (False: more is likely to come)."""
@@ -67,7 +67,7 @@ class Batch:
             self._first = self._last = now
             self._pause = 0.0
             # A long operation whose first file was taken for a lone save gets no second one through that way.
-            self._continued = now - self._reported < 2 * self._pace.lone
+            self._continued = now - self._reported < 2 * self.pace.lone
         self._pause = max(self._pause, now - self._last)
         self._last = max(self._last, now)
         for path, complete in paths.items():
@@ -99,7 +99,7 @@ class Batch:
 
     @property
     def _rest(self) -> float:
-        pace = self._pace
+        pace = self.pace
         is_lone = len(self._paths) <= pace.few or self._is_one_tree
         if is_lone and not self._incomplete and not self._continued:
             return pace.lone

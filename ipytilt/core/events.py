@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from ipytilt.core.buttons import Press
+from ipytilt.core.paces import Paces
 from ipytilt.core.spec import Spec
 from ipytilt.core.steps import Applied, Built, Cluster, Container, Pod
 
@@ -250,6 +251,14 @@ class Forwarded:
 
 
 @dataclass(frozen=True, slots=True)
+class PacesSet:
+    """Somebody set how long changes rest; replaces all that was set before."""
+
+    paces: Paces
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class ServerChanged:
     """A local server started, exited or could not start."""
 
@@ -327,6 +336,7 @@ Event: TypeAlias = (
     | Enabled
     | DownRequested
     | PruneRequested
+    | PacesSet
     | PruneFinished
     | StepStarted
     | UpdateFinished

@@ -48,7 +48,8 @@ from ipytilt.core.steps import (
 class Effect:
     """What happens to one resource: `action` is "live update", "full update", "command", "reload" or "nothing".
 
-    `steps` say what would be done, in order; `because` is the chain of rules; `hold` is why it would wait.
+    `steps` say what would be done, in order; `because` is the chain of rules; `hold` is why it would wait; `rest` says
+    how long the change would rest before that, if somebody set it.
     """
 
     resource: str
@@ -56,6 +57,7 @@ class Effect:
     steps: tuple[str, ...] = ()
     because: tuple[Because, ...] = ()
     hold: Hold | None = None
+    rest: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ def what_if(state: State, path: str) -> WhatIf:
     touched = [r for r in state.spec.resources if set(watches_of(r)) & set(seen)]
     planned = plan(after, state.now)
     effects += [_effect(after, planned, resource, path) for resource in touched]
+    effects = [replace(effect, rest=state.paces.text(effect.resource)) for effect in effects]
     return WhatIf(path, tuple(effects), () if effects else _nothing(path, ignored, watches))
 
 

@@ -9,8 +9,17 @@ from ipytilt.core import pods
 from ipytilt.core.claims import Claim, Held, scope_of
 from ipytilt.core.live import live_images
 from ipytilt.core.paths import TEMP_FILES
-from ipytilt.core.spec import Compose, Kubernetes, Local, Resource
-from ipytilt.core.state import CONFIG_WATCH, State, Tracked, deploy_watch, image_watch, local_watch
+from ipytilt.core.spec import Compose, Ignore, Kubernetes, Local, Resource
+from ipytilt.core.state import (
+    CONFIG_WATCH,
+    TILTFILE,
+    State,
+    Tracked,
+    deploy_watch,
+    image_watch,
+    local_watch,
+    watchers,
+)
 from ipytilt.core.steps import (
     Attach,
     Container,
@@ -51,7 +60,12 @@ def orders(state: State) -> frozenset[Order]:
 def _config_watch(state: State) -> list[Order]:
     if not state.load.reads:
         return []
-    return [Watch(CONFIG_WATCH, state.load.reads, (*state.spec.watch_ignores, TEMP_FILES))]
+    return [_watch(state, CONFIG_WATCH, state.load.reads)]
+
+
+def _watch(state: State, name: str, roots: tuple[str, ...], *, ignores: tuple[Ignore, ...] = ()) -> Watch:
+    whose = (TILTFILE,) if name == CONFIG_WATCH else (resource.name for resource in watchers(state.spec, name))
+    return Watch(name, roots, (*ignores, *state.spec.watch_ignores, TEMP_FILES), state.paces.of(*whose))
 
 
 def _claims(state: State) -> list[Order]:
@@ -68,8 +82,7 @@ def _image_watches(state: State, enabled: tuple[Resource, ...]) -> list[Order]:
     for ref in used:
         image = state.spec.images[ref]
         if image.watched:
-            ignores = (*image.watch_ignores, *state.spec.watch_ignores, TEMP_FILES)
-            watches.append(Watch(image_watch(ref), image.watched, ignores))
+            watches.append(_watch(state, image_watch(ref), image.watched, ignores=image.watch_ignores))
     return watches
 
 
@@ -79,8 +92,7 @@ def _of_resource(state: State, resource: Resource) -> list[Order]:
     if isinstance(resource.target, Local):
         local = resource.target
         if local.deps:
-            ignores = (*local.ignores, *state.spec.watch_ignores, TEMP_FILES)
-            kept.append(Watch(local_watch(resource.name), local.deps, ignores))
+            kept.append(_watch(state, local_watch(resource.name), local.deps, ignores=local.ignores))
     served = track.serving.target if track.serving is not None else None  # not what it is to be after its next update
     if track.serving is not None and isinstance(served, Local) and served.serve is not None:
         kept.append(Serve(track.serving, served.serve, track.served))
@@ -97,8 +109,7 @@ def _in_cluster(state: State, resource: Resource, target: Kubernetes, *, live: s
     track = state.tracks[resource.name]
     custom = target.custom_deploy
     if custom is not None and custom.deps:
-        ignores = (*custom.ignores, *state.spec.watch_ignores, TEMP_FILES)
-        kept.append(Watch(deploy_watch(resource.name), custom.deps, ignores))
+        kept.append(_watch(state, deploy_watch(resource.name), custom.deps, ignores=custom.ignores))
     if track.deploy is not None:
         kept.append(ObservePods(resource, track.deploy))
     kept += pods.forwards(resource, track)

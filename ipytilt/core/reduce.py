@@ -68,6 +68,8 @@ def reduce(state: State, event: ev.Event) -> State:  # noqa: C901, PLR0912 - one
             return enabled(state, event)
         case ev.DownRequested():
             return down_requested(state)
+        case ev.PacesSet():
+            return replace(state, paces=event.paces, revision=state.revision + 1)
         case ev.PruneRequested():
             return replace(state, pruning=replace(state.pruning, asked=True))
         case ev.PruneFinished():

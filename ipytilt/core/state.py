@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 from ipytilt.core.buttons import Press
 from ipytilt.core.claims import Held
 from ipytilt.core.events import ErrorInfo, Source
+from ipytilt.core.paces import Paces
 from ipytilt.core.spec import NOWHERE, Kubernetes, Origin, Resource, Spec
 from ipytilt.core.steps import Applied, Built, Cluster, Container, ObjectRef, Pod, Step
 
@@ -283,6 +284,7 @@ class State:
     holds: Mapping[str, Hold] = field(default_factory=lambda: EMPTY)
     wanting: frozenset[str] = frozenset()
     presses: Mapping[str, Press] = field(default_factory=lambda: EMPTY)
+    paces: Paces = field(default_factory=Paces)
     handled: tuple[tuple[str, str], ...] = ()
     revision: int = 0
     down: bool = False

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from ipytilt.core.batch import Pace
 from ipytilt.core.claims import Claim
 from ipytilt.core.settings import UpdateSettings
 from ipytilt.core.spec import (
@@ -290,11 +291,15 @@ class Applied:
 
 @dataclass(frozen=True, slots=True)
 class Watch:
-    """Keep an eye on `roots`; report changes under the name of the watch, ignored paths left out."""
+    """Keep an eye on `roots`; report changes under the name of the watch, ignored paths left out.
+
+    `pace` is how long they rest before that, if it was set.
+    """
 
     name: str
     roots: tuple[str, ...]
     ignores: tuple[Ignore, ...] = ()
+    pace: Pace | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,8 @@ class Contents:
         known: dict[str, dict[str, Content]] = {}
         lessons: dict[_Lesson, Iterator[None]] = {}
         for name, watch in watches.items():
-            if self._watches.get(name) == watch:
+            before = self._watches.get(name)
+            if before is not None and (before.roots, before.ignores) == (watch.roots, watch.ignores):
                 known[name] = self._known[name]
                 lessons |= {each: lesson for each, lesson in self._lessons.items() if each[0] == name}
                 continue

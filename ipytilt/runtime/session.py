@@ -20,6 +20,7 @@ from ipytilt.core import ci, claims, status
 from ipytilt.core import events as ev
 from ipytilt.core import explain as answers
 from ipytilt.core.buttons import Press, environment
+from ipytilt.core.paces import Paces
 from ipytilt.core.plan import LoadTiltfile
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import TILTFILE, State
@@ -53,7 +54,8 @@ class Config:
     `engine`: "auto" (Docker when a daemon answers, else the sandbox), "docker" or "sandbox". `directory`: where
     relative paths of cells start. `log_bytes`: kept per resource. `subcommand`: what the Tiltfile sees in
     `config.tilt_subcommand`; files are watched in "up" only. `who`: how other sessions call this one, if its project is
-    theirs, too ("": by the running program); `take_over`: what they hold is taken from them at once.
+    theirs, too ("": by the running program); `take_over`: what they hold is taken from them at once. `paces`: how long
+    changes rest, where that is set.
     """
 
     engine: str = "auto"
@@ -62,6 +64,7 @@ class Config:
     subcommand: str = "up"
     who: str = ""
     take_over: bool = False
+    paces: Paces = field(default_factory=Paces)
 
     def place(self, scope: str) -> str:
         """Where the names of scopes mean one thing: a daemon of Docker's, or for everything else the directory."""
@@ -77,7 +80,7 @@ class Session:
         epoch = time.time() - time.monotonic()
         self.clock: Callable[[], float] = lambda: epoch + time.monotonic()  # steady, and reads as wall-clock time
         self.logs = Logs(self.config.log_bytes)
-        self.store: Store[State] = Store(State())
+        self.store: Store[State] = Store(State(paces=self.config.paces))
         self._tickets = itertools.count(1)
         self._lock = threading.Lock()
         self._connecting = threading.Lock()  # its own: a daemon may take its time
@@ -235,6 +238,15 @@ class Session:
             raise UsageError(f"The button {name} wants to be confirmed", hint=f"%tilt press {name} --yes")
         self._presses.press(button, environment(button, values))
 
+    def set_paces(self, paces: Paces) -> None:
+        """Let changes rest as long as that from now on; what waits already, too."""
+        self.start()
+        unknown = sorted(paces.names - {TILTFILE} - {resource.name for resource in self.state.spec.resources})
+        if unknown and self.state.spec.resources:
+            self.logs.append(ALL, f"rest or cap is set for what is no resource: {', '.join(unknown)}", level="warning")
+        self.post(ev.PacesSet(paces, self.clock()))
+        self.handled()
+
     def enable(self, names: tuple[str, ...], *, on: bool) -> None:
         """Switch resources on or off."""
         for name in names:
@@ -378,7 +390,7 @@ class Session:
     def _catch_up(self) -> None:
         """What was saved and asked for until now is in the state."""
         self.start()
-        self._settle()
+        self._settle(insist=True)
         self.handled()
 
     def _check_active(self, name: str) -> None:
@@ -438,9 +450,9 @@ class Session:
     def _button_changed(self, button: str, press: Press) -> None:
         self.post(ev.ButtonChanged(button, press, self.clock()))
 
-    def _settle(self) -> None:
+    def _settle(self, *, insist: bool = False) -> None:
         if self._watcher is not None:
-            self._watcher.flush()
+            self._watcher.flush(insist=insist)
 
     def _set_watches(self, watches: Mapping[str, Watch], since_ns: int) -> None:
         if self._watcher is not None:

@@ -20,6 +20,7 @@ import time
 import traceback
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, TypeAlias
 
 from watchdog.events import (
@@ -73,7 +74,7 @@ class Watcher:
             that is gone took everything below along, and a directory may be another one than before.
         problem: called with the name of a watch and what keeps it from noticing (all) changes at once; with "" when
             that is over. From any of the watcher's threads.
-        pace: how long changes rest before they are posted.
+        pace: how long changes rest before they are posted, where the watch says nothing of it.
         may_drop: asked with the name of a watch when files were saved and hold what they held when they were last
             posted; true leaves them out. From the watcher's thread.
     """
@@ -103,8 +104,11 @@ class Watcher:
         with self._lock:
             if self._stopped or self._watches == dict(watches):
                 return
+            only_paces = _in_any_pace(self._watches) == _in_any_pace(watches)
             self._watches = dict(watches)
             self._dispatcher.keep(self._watches, since_ns)
+            if only_paces and self._main is not None:
+                return
             if self._main is None:
                 self._dispatcher.start()
                 self._main = self._main_tree()
@@ -118,18 +122,18 @@ class Watcher:
         # The main tree has handed over to the polled one before it said that it is ready.
         return self._polled is None or self._polled.ready.wait(max(0.0, deadline - time.monotonic()))
 
-    def flush(self, timeout: float = 1.0) -> bool:
+    def flush(self, timeout: float = 1.0, *, insist: bool = True) -> bool:
         """Post what has changed until now, rested or not, before this returns; False if it took too long.
 
-        Not for what is polled: a poll looks when it looks.
+        Not for what is polled: a poll looks when it looks. Unless somebody insists, a pace that was set is kept.
         """
-        done = threading.Event()
+        flush = _Flush(insist=insist)
         with self._lock:
             emitter = self._kernel_emitter
         if emitter is None or self._stopped:
             return True
-        emitter.flush(done)
-        return done.wait(timeout)
+        emitter.flush(flush)
+        return flush.done.wait(timeout)
 
     def stop(self) -> None:
         """Stop all threads, in about a second at most; nothing is posted afterwards."""
@@ -195,6 +199,10 @@ class Watcher:
         self._problem(watch, "; ".join(filter(None, texts)))
 
 
+def _in_any_pace(watches: Mapping[str, Watch]) -> dict[str, Watch]:
+    return {name: replace(watch, pace=None) for name, watch in watches.items()}
+
+
 class _Changed(FileSystemEvent):
     """Many changed paths in one event; no two of them are the same."""
 
@@ -214,9 +222,10 @@ class _Flush(FileSystemEvent):
     __eq__ = object.__eq__
     __hash__ = object.__hash__
 
-    def __init__(self, done: threading.Event) -> None:
+    def __init__(self, *, insist: bool) -> None:
         super().__init__(_EVERYTHING.path)
-        self.done = done
+        self.insist = insist
+        self.done = threading.Event()
 
 
 class _Dispatcher(EventDispatcher):
@@ -241,7 +250,10 @@ class _Dispatcher(EventDispatcher):
         if _LINUX:  # elsewhere a directory may stand for what is in it
             self._contents.keep(watches, since_ns)
         self._git = {name: git_folders(watch.roots) for name, watch in watches.items()}
-        self._batches = {name: self._batches.get(name) or Batch(self._pace) for name in watches}
+        self._batches = {name: self._batches.get(name) or Batch() for name in watches}
+        for name, watch in watches.items():
+            self._batches[name].pace = watch.pace or self._pace
+        self.event_queue.put((_Changed({}), _EVERYTHING))  # what rests may be due earlier now
 
     def feed(self, feeder: BaseThread, name: str) -> None:
         """Start a thread that puts events into `event_queue`; it is stopped with the dispatcher."""
@@ -298,7 +310,7 @@ class _Dispatcher(EventDispatcher):
 
     def _post_all(self, flush: _Flush) -> None:
         for watch, batch in self._batches.items():
-            if batch.wake_at is not None:
+            if batch.wake_at is not None and (flush.insist or batch.pace is self._pace):
                 self._report(watch, batch.due(batch.wake_at))
         flush.done.set()
 
@@ -344,11 +356,11 @@ class _Emitter(EventEmitter):
         super().__init__(event_queue, _EVERYTHING)
         self._tree = tree
         self._failed = failed
-        self._flushes: deque[threading.Event] = deque()
+        self._flushes: deque[_Flush] = deque()
 
-    def flush(self, done: threading.Event) -> None:
+    def flush(self, flush: _Flush) -> None:
         """Pass on what has changed until now, and let the dispatcher post it; from any thread."""
-        self._flushes.append(done)
+        self._flushes.append(flush)
         self._tree.wake()
 
     def queue_events(self, timeout: float) -> None:  # noqa: ARG002 - the tree knows how long to wait
@@ -360,7 +372,7 @@ class _Emitter(EventEmitter):
         if changed:
             self.queue_event(_Changed(changed, self._tree.scope, *self._tree.routes))
         for _ in range(asked):
-            self.queue_event(_Flush(self._flushes.popleft()))
+            self.queue_event(self._flushes.popleft())
 
     def run(self) -> None:
         """Serve the tree until stopped."""

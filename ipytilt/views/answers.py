@@ -9,6 +9,7 @@ import os.path
 from collections.abc import Iterable
 
 from ipytilt.core.explain import Effect, WhatIf, Why
+from ipytilt.core.paces import Paces
 from ipytilt.core.state import Because, Record
 from ipytilt.core.status import duration_text
 
@@ -41,6 +42,12 @@ def why_text(answer: Why, *, base: str, now: float) -> str:
     return "\n".join(lines)
 
 
+def paces_text(paces: Paces) -> str:
+    """What was set of how long changes rest, a line for all resources and one for each that has its own."""
+    lines = [(name or "all resources", paces.text(name)) for name in ("", *sorted(paces.names))]
+    return "\n".join(f"{name}: {text}" for name, text in lines if text)
+
+
 def because_text(one: Because, base: str = "") -> str:
     """One link of a decision: about which path, what, by the rule at which line."""
     subject = f"{_relative(one.path, base)}: " if one.path else ""
@@ -67,6 +74,8 @@ def _effect(effect: Effect, base: str) -> list[str]:
     lines = [f"{effect.resource}: {effect.action}"]
     lines += [f"  {index}. {_relative_in(step, base)}" for index, step in enumerate(effect.steps, 1)]
     lines += _because(effect.because, base)
+    if effect.rest:
+        lines.append(f"  {effect.rest}")
     if effect.hold is not None:
         lines.append(f"  would wait ({effect.hold.reason}): {effect.hold.text}")
     return lines

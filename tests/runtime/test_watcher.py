@@ -67,6 +67,27 @@ def test_flush_posts_what_has_not_rested(root: Path) -> None:
     eye.watcher.stop()
 
 
+def test_a_watch_may_have_a_pace_of_its_own_which_counts_at_once(root: Path) -> None:
+    long = Pace(lone=60, burst=60, storm=60, cap=60)
+    patient, quick = root / "patient", root / "quick"
+    a, b = write(patient / "a"), write(quick / "b")
+    watches = [Watch("patient", (str(patient),), pace=long), Watch("quick", (str(quick),))]
+    eye = Eye()
+    eye.watch(*watches)
+    a.write_text("new")
+    b.write_text("new")
+    eye.sees(b, watch="quick")
+    assert eye.watcher.flush(WITHIN, insist=False)
+    assert eye.seen("patient") == set()
+    eye.watch(Watch("patient", (str(patient),)), watches[1])
+    eye.sees(a, watch="patient")
+    eye.watch(*watches)
+    a.write_text("newer")
+    assert eye.watcher.flush(WITHIN)
+    assert eye.posts[-1] == ("patient", (str(a),))
+    eye.watcher.stop()
+
+
 def test_case_19_a_file_root_survives_a_save_by_rename(eye: Eye, root: Path) -> None:
     dep = write(root / "dep.txt")
     other = root / "other"
