@@ -163,7 +163,14 @@ def _settled(state: State) -> State:
             containers=containers,
         )
     return replace(
-        state, tracks=tracks, images=images, runs={}, changes={}, wanting=frozenset(tracks), engines={}, leaving={}
+        state,
+        tracks=tracks,
+        images=images,
+        runs={},
+        changes={},
+        wanting=frozenset(tracks),
+        engines={"kubernetes": ""},
+        leaving={},
     )
 
 
