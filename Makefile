@@ -18,6 +18,7 @@ test:  ## everything: lint, types, contracts, tests with real Docker, Compose, K
 bench:  ## the figures, each beside its floor
 	@$(BOOTSTRAP) dev test
 	-@$(VENV) -m tools.rig install
+	-@$(VENV) -m tools.rig cluster install
 	@exec $(VENV) -m benchmarks $(ARGS)
 
 storm:  ## many thousand random operations on the files while containers die; at rest nothing may be missing

@@ -143,5 +143,6 @@ def _left_of(folder: Path) -> set[str]:
     mounts = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
     commands = [" ".join(command_line(pid)) for pid in parents()]
     link = Path(f"/sys/class/net/itk{folder.name.rpartition('-')[2]}")
-    paths = [*filter(Path.exists, [folder, link]), *Path("/sys/fs/cgroup").glob(f"**/{folder.name}")]
+    groups = [tree / folder.name for tree in kube_machine.trees()]
+    paths = filter(Path.exists, [folder, link, *groups])
     return {*map(str, paths), *(words for words in (*mounts, *commands) if str(folder) in words)}

@@ -147,9 +147,10 @@ class KubernetesCluster:
             self._own = rig.start()
             self.env = self._own.env
 
-    def end(self) -> None:
-        """End a cluster of the rig."""
-        self.of_the_rig().stop()
+    def end_other_than(self, first: rig.Cluster) -> None:
+        """End the cluster that took the place of a lost one."""
+        if self._own not in (None, first):
+            self.of_the_rig().stop()
 
     def of_the_rig(self) -> rig.Cluster:
         """Return the rig's own view of the cluster; the test is skipped when it is not one of the rig."""
@@ -161,17 +162,10 @@ class KubernetesCluster:
 @contextmanager
 def cluster_of_the_rig() -> Iterator[KubernetesCluster]:
     """Give the cluster that was left running, or one that ends with the block. Raises NoClusterError."""
-    own = rig.running()
-    if own is not None:
-        own.mend()
-        yield KubernetesCluster(own.context, own.env, own)
-        return
-    started = rig.start()
-    found = KubernetesCluster(started.context, started.env, started)
-    try:
+    with rig.in_use() as own:
+        found = KubernetesCluster(own.context, own.env, own)
         yield found
-    finally:
-        found.end()
+        found.end_other_than(own)
 
 
 def kubeconfig_of(context: str, folder: Path) -> Path:

@@ -14,6 +14,8 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tools.processes import command_line
@@ -69,16 +71,18 @@ class Cluster:
         self._process.stdin.close()
 
     def stop(self) -> None:
-        """End the cluster and everything in it."""
-        ending = os.pidfd_open(self._pid)
-        signal.pidfd_send_signal(ending, signal.SIGTERM)
-        select.select([ending], [], [], _STOP_SECONDS)
-        os.close(ending)
-        if self._process is not None:
-            self._process.wait()
-            for pipe in (self._process.stdin, self._process.stdout):
-                if pipe is not None:
-                    pipe.close()
+        """End the cluster and everything in it, if it has not ended already."""
+        if self._process is None:
+            ending = os.pidfd_open(self._pid)
+            signal.pidfd_send_signal(ending, signal.SIGTERM)
+            select.select([ending], [], [], _STOP_SECONDS)
+            os.close(ending)
+            return
+        self._process.terminate()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            if pipe is not None:
+                pipe.close()
 
     def _command(self, words: str) -> None:
         with socket.socket(socket.AF_UNIX) as line:
@@ -133,6 +137,21 @@ def running() -> Cluster | None:
     cluster = Cluster(pid)
     cluster.kubeconfig = KUBECONFIG
     return cluster
+
+
+@contextmanager
+def in_use() -> Iterator[Cluster]:
+    """Give the cluster that was left running, mended, or one that ends with the block. Raises NoClusterError."""
+    kept = running()
+    if kept is not None:
+        kept.mend()
+        yield kept
+        return
+    started = start()
+    try:
+        yield started
+    finally:
+        started.stop()
 
 
 def end_running() -> bool:

@@ -28,14 +28,14 @@ def prepare(folder: Path) -> None:
     settings = {path: _setting(path).read_text() for path in (*_SETTINGS, *_KEY_SETTINGS) if _setting(path).exists()}
     logs = {str(where): [entry.name for entry in _entries(where)] for where in LOG_FOLDERS if where.exists()}
     (folder / _NOTE).write_text(json.dumps({"settings": settings, "logs": logs}))
-    for tree in _trees():
+    for tree in trees():
         (tree / folder.name).mkdir(exist_ok=True)
         _hand_down(tree)
 
 
 def restore(folder: Path) -> None:
     """Put back what ``prepare`` noted; nothing of the cluster may run any more."""
-    for tree in _trees():
+    for tree in trees():
         until(lambda tree=tree: _removed(tree / folder.name), _GONE_SECONDS)  # type: ignore[misc]
     if not (folder / _NOTE).exists():
         return
@@ -71,7 +71,7 @@ def _entries(where: Path) -> list[Path]:
     return list(where.iterdir()) if where.exists() else []
 
 
-def _trees() -> Iterator[Path]:
+def trees() -> Iterator[Path]:
     """Yield the root of each control group tree: one for each controller, or a single one on newer machines."""
     for root in (_CGROUPS, *sorted(_CGROUPS.glob("*/"))):
         if (root / "cgroup.procs").exists():
@@ -92,8 +92,8 @@ def _hand_down(tree: Path) -> None:
 def _removed(group: Path) -> bool:
     if not group.exists():
         return True
-    below = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
     with contextlib.suppress(OSError):  # the last process in it is still ending
+        below = sorted((path for path in group.rglob("*") if path.is_dir()), reverse=True)
         for each in (*below, group):
             each.rmdir()
     return not group.exists()
