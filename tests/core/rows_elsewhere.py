@@ -8,6 +8,7 @@ _DISK = "tests/runtime/test_behaviour.py::test_"
 _CONTAINERS = "tests/engines/test_docker_containers.py::test_"
 _FILLING = "tests/runtime/test_session.py::test_89_90_91_an_initial_sync_fills_a_new_container"
 _LOCAL = "tests/engines/test_local.py::test_"
+_DEPLOY = "tests/engines/test_kubernetes_deploy.py::test_"
 _CI = "tests/core/test_ci.py::test_rows"
 
 ELSEWHERE = {
@@ -33,12 +34,21 @@ ELSEWHERE = {
     "150": f"{_LOCAL}what_a_command_leaves_in_the_background_ends_with_it",
     "152": "tests/runtime/test_presses.py::test_a_second_press_stops_the_first_run",
     "157": "tests/core/test_inject.py::test_157_an_image_that_is_nowhere_is_an_error",
+    "158": f"{_DEPLOY}158_what_cannot_be_changed_is_deleted_and_made_anew",
+    "159": f"{_DEPLOY}159_what_is_too_large_for_the_annotation_is_replaced",
+    "160": f"{_DEPLOY}160_what_takes_too_long_is_an_error_that_says_how_to_give_it_more_time",
+    "161": f"{_DEPLOY}161_what_left_the_documents_is_deleted_afterwards",
+    "162": f"{_DEPLOY}162_what_another_resource_deploys_now_is_not_deleted",
+    "163": f"{_DEPLOY}163_nothing_is_deleted_after_an_apply_that_failed",
+    "166": "tests/engines/test_docker_push.py::test_166_a_command_with_a_tag_of_its_own_sees_the_bare_name",
     "167": "tests/engines/test_docker_build.py::test_a_custom_build_that_fails_says_why",
     "173": f"{_CI}[173 a build fails]",
     "175": f"{_CI}[175 and after it]",
     "178": f"{_CI}[178 a server whose probe never succeeds]",
     "179": f"{_CI}[179 what nobody starts by itself]",
     "180": f"{_CI}[180 all is disabled]",
+    "181": f"{_DEPLOY}181_what_is_to_be_kept_stays",
+    "182": f"{_DEPLOY}182_namespaces_stay_unless_they_are_asked_for",
 }
 """Row -> the test that shows it."""
 
@@ -55,19 +65,10 @@ KUBERNETES = {
     "61": "several containers in a pod",
     "62": "init containers",
     "63": "containers of a pod are found by the name of their image",
-    "158": "the API server refuses a change",
-    "159": "the API server refuses an annotation",
-    "160": "applying has a time limit",
-    "161": "objects are collected after an apply",
-    "162": "objects move between resources",
-    "163": "objects are collected after an apply",
     "165": "a cluster has a registry, or loads images",
-    "166": "a registry is refused with Compose",
     "168": "pods of several ReplicaSets",
     "169": "pods are found by labels",
     "170": "events of a cluster",
     "176": "a Job's own condition",
-    "181": "annotations of objects",
-    "182": "namespaces",
 }
 """Row -> what of the cluster it is about: nothing applies to a cluster yet."""

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import quote
 
 from ipytilt.core.steps import ObjectRef
 from ipytilt.engines.kubernetes.client import Client, Refused
@@ -26,7 +27,7 @@ class Place:
     def path(self, namespace: str, name: str = "") -> str:
         """The path of the collection, or of one object in it."""
         within = f"/namespaces/{namespace}" if self.namespaced else ""
-        return f"{self.root}{within}/{self.plural}" + (f"/{name}" if name else "")
+        return f"{self.root}{within}/{self.plural}" + (f"/{quote(name, safe='')}" if name else "")
 
 
 class Kinds:

@@ -31,7 +31,8 @@ _RECREATE_SECONDS = 30.0
 _LEAVING_SECONDS = 60.0
 _IMMUTABLE = re.compile(r"(field is|is|are) immutable|Forbidden: |(may|can)( ?not|'t) be (changed|updated)")
 _TOO_LARGE = re.compile(r"metadata\.annotations: Too long|request is too large|Request entity too large")
-_RACES = re.compile(r'serviceaccount "default" not found|the object has been modified|is being deleted')
+_RACES = re.compile(r"the object has been modified|is being deleted")
+_NO_ACCOUNT = re.compile(r'serviceaccount "default" not found')  # a namespace gets it a moment after it was made
 _RACE = (404, 409)
 _ALSO_TYPED = ("apiextensions.k8s.io", "apiregistration.k8s.io")
 
@@ -61,16 +62,19 @@ class Upsert:
         document = _placed(document, place, self._client.context.namespace)
         if not identity.name:
             return self._create(document, place)
-        try:
-            if anew:
-                self._delete(document, place)
-                return self._create(document, place)
-            return self._escalating(document, place)
-        except Refused as refused:
-            if refused.status not in _RACE and not _RACES.search(refused.message):
-                raise
+        if anew:
+            self._delete(document, place)
+        tried = False
+        while True:
+            try:
+                return self._escalating(document, place)
+            except Refused as refused:
+                early = _NO_ACCOUNT.search(refused.message) and time.monotonic() < self._deadline
+                race = refused.status in _RACE or _RACES.search(refused.message)
+                if not early and (tried or not race):
+                    raise
+                tried = tried or not early
             rest(self._work, _LOOK_SECONDS)
-            return self._escalating(document, place)  # somebody else was at work on it: once more
 
     def _escalating(self, document: dict[str, Any], place: Place) -> dict[str, Any]:
         name = manifests.identity(document).name
