@@ -78,6 +78,7 @@ def pod(
         (pod("Running", status("a"), status("b", DONE)), "Running"),
         (pod("Running", status("a"), status("b", DONE), conditions=INITIALIZED), "NotReady"),
         (pod("Succeeded", status(state=DONE)), "Completed"),
+        (pod("Succeeded", status(state=DONE), deleted=True), "Completed"),
         (pod("Failed", status(state=FAILED)), "Error"),
         (pod("Failed", status(state=KILLED)), "Signal:9"),
         (pod("Failed", status(state={"terminated": {"exitCode": 4}})), "ExitCode:4"),

@@ -23,6 +23,7 @@ _LONGEST_DELAY = 15.0
 _FIRST_PROBE = 1.0  # after a connection went wrong, whether the next one would
 _PROBE_SECONDS = 2.0
 _STOP_SECONDS = 1.5
+_WORDS = 64
 _LOOPBACK = "127.0.0.1"
 _LOOPBACK_6 = "::1"
 
@@ -92,7 +93,9 @@ class Forwarding:
             while not self._stopped.is_set():
                 found = ready.select(delay if self._problem else None)
                 for key, _ in found:
-                    if isinstance(key.fileobj, socket.socket) and key.fileobj is not self._awake:
+                    if key.fileobj is self._awake:
+                        self._awake.recv(_WORDS)
+                    elif isinstance(key.fileobj, socket.socket):
                         self._serve(key.fileobj)
                 delay = min(2 * delay, _LONGEST_DELAY) if self._problem else _FIRST_PROBE
                 if self._problem and not found:
@@ -155,6 +158,8 @@ class Forwarding:
             leads = f"{order.resource} ({order.forward.local} -> {order.forward.container})"
             self._log(f"Reconnecting... Error port-forwarding {leads}: {problem}", "warning")
             self._tell(problem)
+            with suppress(OSError):  # ended meanwhile
+                self._wake.send(b"!")
 
     def _tell(self, problem: str) -> None:
         if self._problem != problem:

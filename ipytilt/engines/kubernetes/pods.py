@@ -30,6 +30,7 @@ _STUCK = frozenset(
 )
 """Reasons for a container to wait that do not pass by themselves."""
 
+_OVER = ("Succeeded", "Failed")
 _NOTHING: Mapping[str, Any] = {}
 _Kind = Literal["waiting", "running", "terminated"]
 
@@ -74,7 +75,7 @@ def status_of(document: Document) -> str:
     word = status.get("reason") or status.get("phase") or "Pending"
     init = _init_word(document)
     word = init if init and not is_true(document, "Initialized") else _word_of_containers(document, word)
-    if document["metadata"].get("deletionTimestamp"):
+    if document["metadata"].get("deletionTimestamp") and status.get("phase") not in _OVER:
         return "Unknown" if status.get("reason") == "NodeLost" else "Terminating"
     return word
 
