@@ -7,9 +7,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import evaluator, load_ext, local_commands, planning, save_to_container, watching
+from benchmarks import evaluator, load_ext, local_commands, planning, pods, save_to_container, watching
 from benchmarks.figures import Report
-from tools.rig import docker
+from tools.rig import cluster, docker
 
 MEASURES: dict[str, Callable[[Report], None]] = {
     "load_ext": load_ext.measure,
@@ -23,11 +23,9 @@ MEASURES: dict[str, Callable[[Report], None]] = {
 def main() -> int:
     """Run what was asked for, or all; says what this machine cannot."""
     report = Report()
-    for name in sys.argv[1:] or (*MEASURES, "docker"):
-        if name == "docker":
-            _on_docker(report)
-        else:
-            MEASURES[name](report)
+    measures = {**MEASURES, "docker": _on_docker, "pods": _in_pods}
+    for name in sys.argv[1:] or measures:
+        measures[name](report)
     print(report.table())
     report.save(Path("test-artifacts/bench.json"))
     return 0
@@ -40,6 +38,15 @@ def _on_docker(report: Report) -> None:
             save_to_container.measure(report)
     except docker.NoDockerError as error:
         print(f"no Docker figures: {error}", file=sys.stderr)
+
+
+def _in_pods(report: Report) -> None:
+    try:
+        with cluster.in_use() as found:
+            os.environ.update(found.env)
+            pods.measure(report, found.context)
+    except cluster.NoClusterError as error:
+        print(f"no figures of pods: {error}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The other process of the figures on Docker: changes files and watches the container's own tree for the result.
+"""The other process of the figures on containers: changes files and watches the container's own tree for the result.
 
 Run as a child so that it shares no interpreter lock with what is measured. Reads one JSON request a line on standard
 input, answers with a JSON list of seconds. A mode is a way to repeat one thing: it prepares, changes, waits until the
@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import json
 import shutil
+import subprocess
 import sys
 import tarfile
 import time
@@ -39,6 +40,23 @@ class _Hand:
 
     def send(self, archive: bytes, command: str = ":") -> None:
         self._socket.sendall(f"{len(archive)} {command}\n".encode() + archive)
+
+
+class _PodHand:
+    """The same in a pod (`namespace/name`), through the client library."""
+
+    def __init__(self, pod: str) -> None:
+        from kubernetes import client, config
+        from kubernetes.stream import stream
+
+        config.load_kube_config()  # type: ignore[no-untyped-call]
+        namespace, _, name = pod.partition("/")
+        streams = {"stdin": True, "stdout": True, "stderr": True, "tty": False, "_preload_content": False}
+        way_in = client.CoreV1Api().connect_get_namespaced_pod_exec
+        self._stream = stream(way_in, name, namespace, command=["sh", "-c", _HAND_LOOP], **streams)
+
+    def send(self, archive: bytes, command: str = ":") -> None:
+        self._stream.write_stdin(f"{len(archive)} {command}\n".encode() + archive)
 
 
 def _archive(files: Iterable[tuple[str, bytes]]) -> bytes:
@@ -84,8 +102,9 @@ def _save(request: dict[str, Any]) -> Once:
 
 
 def _by_hand(request: dict[str, Any]) -> Once:
-    """One small file through the open session."""
-    hand, seen = _Hand(request["container"]), Path(request["seen"])
+    """One small file through the open session, of a container or a pod."""
+    hand: _Hand | _PodHand = _PodHand(request["pod"]) if "pod" in request else _Hand(request["container"])
+    seen = Path(request["seen"])
 
     def once(content: bytes) -> float:
         began = time.perf_counter()
@@ -119,6 +138,20 @@ def _put_archive(request: dict[str, Any]) -> Once:
     def once(content: bytes) -> float:
         began = time.perf_counter()
         api.put_archive(request["container"], "/", _archive([(request["path"], content)]))
+        return _until(lambda: _holds(seen, content)) - began
+
+    return once
+
+
+def _kubectl_cp(request: dict[str, Any]) -> Once:
+    """One small file by `kubectl cp`."""
+    local, seen = Path(request["local"]), Path(request["seen"])
+    command = ["kubectl", "cp", str(local), f"{request['pod']}:{request['path']}"]
+
+    def once(content: bytes) -> float:
+        local.write_bytes(content)
+        began = time.perf_counter()
+        subprocess.run(command, check=True, capture_output=True)
         return _until(lambda: _holds(seen, content)) - began
 
     return once
@@ -211,6 +244,7 @@ _MODES: dict[str, Callable[[dict[str, Any]], Once]] = {
     "exec": _by_hand,
     "command": _command,
     "put_archive": _put_archive,
+    "kubectl_cp": _kubectl_cp,
     "tar": _tar,
     "rewrite": _rewrite,
     "rm": _remove,
