@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import atexit
-import inspect
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, overload
 
-from ipytilt.core import status
+from ipytilt.core import reruns, status
 from ipytilt.core.events import Source
 from ipytilt.core.explain import WhatIf
 from ipytilt.core.paces import Setting, asked_for
@@ -80,6 +79,7 @@ class Session:
         rest: how long changes rest before they are applied, in seconds: one number, or numbers by name of resource
             ("(Tiltfile)" is one, too). By default as long as what is saved asks for, which is a few milliseconds.
         cap: after how long they are applied even if they never rest, in the same form.
+        rerun: by resource, with which of its resource_deps it runs again: True (all), a name or several.
 
     Making one starts nothing. `stop`, or the end of a `with` block or of the process, ends what runs on this machine;
     containers stay until `down`. Raises UsageError for a directory or an engine there is not, and for a wrong `rest` or
@@ -95,13 +95,15 @@ class Session:
         log_bytes: int = LIMIT_BYTES,
         rest: Setting = MappingProxyType({}),
         cap: Setting = MappingProxyType({}),
+        rerun: Mapping[str, bool | str | Sequence[str]] | None = None,
     ) -> None:
         from ipytilt.engines.choose import named
 
         root = os.path.abspath(directory)
         if not os.path.isdir(root):
             raise UsageError(f"There is no directory {os.fspath(directory)}", hint="give Session() one that exists")
-        config = runtime.Config(named(engine, os.environ), root, log_bytes, paces=asked_for(rest, cap))
+        again = {name: _deps(deps) for name, deps in (rerun or {}).items()}
+        config = runtime.Config(named(engine, os.environ), root, log_bytes, paces=asked_for(rest, cap), rerun=again)
         self._runtime = runtime.Session(config)
         self._first_args = tuple(args)
         self._is_shared = False
@@ -195,7 +197,7 @@ class Session:
     def _source(self, source: Any, name: str) -> Source:
         base = self._session.config.directory
         if callable(source):
-            return _program_source(source, name, base)
+            return program.source_of(source, name, base)
         if isinstance(source, os.PathLike):
             return self._session.file_source(os.fspath(source))
         if not isinstance(source, str):
@@ -389,6 +391,20 @@ class Handle:
         paces = self._session.state.paces
         self._session.set_paces(asked_for(paces.rest, _with(paces.cap, self.name, seconds)))
 
+    @property
+    def rerun_with(self) -> tuple[str, ...]:
+        """Those of its resource_deps whose updates make it run again, once they are ready; none by default.
+
+        Set it to True for all of them, to names, or to False. Any update that went well counts, live ones too; those
+        that end while it runs make it run once more. Where it has a container, that is replaced.
+        """
+        return reruns.deps_of(self._session.state, self._session.resource(self.name))
+
+    @rerun_with.setter
+    def rerun_with(self, deps: bool | str | Sequence[str]) -> None:
+        self._session.rerun_with(self.name, _deps(deps))
+        self._session.handled()
+
     def trigger(self) -> Self:
         """Update it now, whatever has changed. Raises UsageError if it is disabled."""
         self._session.trigger(self.name, "CLI Trigger")
@@ -429,6 +445,13 @@ class Handle:
         return self
 
 
+def _deps(value: object) -> tuple[str, ...]:
+    try:
+        return reruns.chosen(value)
+    except ValueError as error:
+        raise UsageError(f"rerun: {error}") from None
+
+
 def session() -> Session:
     """The session of this notebook, the one `%tilt` drives. Raises UsageError where there is none."""
     magics = sys.modules.get("ipytilt.magics")
@@ -438,22 +461,6 @@ def session() -> Session:
             "There is no notebook session here", hint="%load_ext ipytilt makes one; in a script: session = Session()"
         )
     return Session._sharing(cockpit.session)  # noqa: SLF001 - two halves of one face
-
-
-def _program_source(function: Callable[[], object], name: str, base: str) -> Source:
-    title = getattr(function, "__qualname__", type(function).__name__)
-    if inspect.iscoroutinefunction(function):
-        raise UsageError(f"{title}() is asynchronous", hint="a Tiltfile is a plain function: def, not async def")
-    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-    parameters = inspect.signature(function).parameters.values()
-    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
-    if needed:
-        raise UsageError(
-            f"{title}() wants arguments ({', '.join(needed)})", hint="a Tiltfile is a function without parameters"
-        )
-    file = program.file_of(function)
-    shown = file if os.path.isfile(file) else f"{title}()"
-    return Source(f"python:{name or title}", shown, base, "", program=function)
 
 
 def _status(session: runtime.Session, resource: Resource) -> Status:

@@ -61,6 +61,10 @@ class IpyTilt(Magics):
         help="After how long they are applied even if they never rest, in seconds: a number, or {'api': 30}.",
     ).tag(config=True)
 
+    rerun = Dict(
+        help="By resource, with which of its resource_deps it runs again: True (all), a name or a list of names."
+    ).tag(config=True)
+
     _cockpit: Cockpit | None = None  # here already, because configuring happens within __init__
     _used: Mapping[str, Any] | None = None
 
@@ -146,7 +150,14 @@ class IpyTilt(Magics):
             from ipytilt.cockpit import Cockpit
             from ipytilt.runtime.session import Config
 
-            config = Config(self._engine(), self._directory(), self.log_bytes, who=self._who(), paces=self._paces())
+            config = Config(
+                self._engine(),
+                self._directory(),
+                self.log_bytes,
+                who=self._who(),
+                paces=self._paces(),
+                rerun=_reruns(self.rerun),
+            )
             self._cockpit = Cockpit(self.shell, config)
             self._used = {name: getattr(self, name) for name in SETTINGS}
         return self._cockpit
@@ -184,6 +195,21 @@ class IpyTilt(Magics):
 
         given = {"rest": self.rest, "cap": self.cap} | changed
         return asked_for(given["rest"], given["cap"])
+
+    @validate("rerun")
+    def _named(self, proposal: Any) -> Any:
+        try:
+            _reruns(proposal.value)
+        except ValueError as error:
+            raise TraitError(f"rerun: {error}") from None
+        return proposal.value
+
+    @observe("rerun")
+    def _changed(self, change: Any) -> None:
+        if self._cockpit is not None:
+            old, new = _reruns(change.old), _reruns(change.new)
+            for name in {**old, **new}:
+                self._cockpit.session.rerun_with(name, new.get(name, ()))
 
     def _engine(self) -> str:
         from ipytilt.errors import UsageError
@@ -264,6 +290,13 @@ class IpyTilt(Magics):
         name = f"Cell {words[0]!r}" if words else f"Cell In[{number}]"
         # One line more in front, so that line numbers are those of the cell, whose first line is the magic itself.
         return Source(key, name, self.cockpit.session.config.directory, "\n" + cell)
+
+
+def _reruns(by_name: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
+    """Raises ValueError for what names no deps."""
+    from ipytilt.core.reruns import chosen
+
+    return {name: chosen(deps) for name, deps in by_name.items()}
 
 
 def load(shell: InteractiveShell) -> None:

@@ -148,6 +148,31 @@ def test_a_resource_is_triggered_switched_and_told_about(session: Session, tmp_p
     assert repr(one).startswith("<one: Updated in")
 
 
+def test_dependants_run_again_when_asked_to(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    with Session(tmp_path, engine="sandbox", rerun={"test": "gen"}) as session:
+        session.tiltfile(
+            "local_resource('gen', 'true', deps=['in'], allow_parallel=True)\n"
+            "local_resource('test', 'true', resource_deps=['gen'], allow_parallel=True)\n"
+            "local_resource('other', 'true', resource_deps=['gen'], allow_parallel=True)"
+        )
+        session.wait(timeout=PATIENCE)
+        assert (session["test"].rerun_with, session["other"].rerun_with) == (("gen",), ())
+        session["gen"].trigger()
+        session.wait(timeout=PATIENCE)
+        assert [update.cause for update in session["test"].updates][1:] == ["Dependency Updated"]
+        assert "gen was updated, and test runs again with it" in " ".join(session["test"].updates[-1].because)
+        session["other"].rerun_with = True
+        session["test"].rerun_with = False
+        session["gen"].trigger()
+        session.wait(timeout=PATIENCE)
+        assert [len(session[name].updates) for name in ("gen", "test", "other")] == [3, 2, 2]
+        with pytest.raises(UsageError, match="other does not depend on test"):
+            session["other"].rerun_with = ["test"]
+    with pytest.raises(UsageError, match="5 names no dependencies"):
+        Session(tmp_path, rerun={"test": 5})  # type: ignore[dict-item]
+
+
 def test_a_running_update_is_stopped_and_a_wait_has_its_reason(session: Session, tmp_path: Path) -> None:
     session.tiltfile(f"{SLOW}\nlocal_resource('next', 'true', resource_deps=['slow'], allow_parallel=True)")
     eventually((tmp_path / "begun").exists, timeout=PATIENCE)

@@ -242,6 +242,22 @@ def test_rest_and_cap_may_change_while_there_is_a_session(kernel: Kernel) -> Non
     assert "changes rest" not in kernel.good("%tilt status").text
 
 
+def test_config_says_what_runs_again_at_any_time(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "gen").mkdir(exist_ok=True)
+    kernel.good("%config IpyTilt.rerun = {'after': True}")
+    kernel.good(
+        "%%tiltfile\nlocal_resource('gen', 'true', deps=['gen'])\n"
+        "local_resource('after', 'echo ran again', resource_deps=['gen'])"
+    )
+    kernel.good("%tilt wait")
+    (tmp_path / "gen/x").write_text("x")
+    text = "import ipytilt; s = ipytilt.session(); s.wait(timeout=60); print([u.cause for u in s['after'].updates])"
+    assert eventually(lambda: "Dependency Updated" in kernel.good(text).stdout, timeout=60)
+    assert "names no dependencies" in kernel.run("%config IpyTilt.rerun = {'after': 5}").stderr
+    kernel.good("%config IpyTilt.rerun = {}")
+    assert kernel.good("print(s['after'].rerun_with)").stdout.strip() == "()"
+
+
 def test_a_directory_that_is_not_there_is_named(kernel: Kernel, tmp_path: Path) -> None:
     kernel.good("%config IpyTilt.directory = '/not/there'")
     assert "There is no directory /not/there" in kernel.run("%tilt").shown_error

@@ -135,6 +135,15 @@ class Enabled:
 
 
 @dataclass(frozen=True, slots=True)
+class RerunSet:
+    """A resource is to run again whenever one of these resource_deps was updated; `ALL_DEPS` stands for all it has."""
+
+    resource: str
+    deps: tuple[str, ...]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class DownRequested:
     """Everything deployed is to be taken down; nothing starts again until a source is put or a trigger comes."""
 
@@ -334,6 +343,7 @@ Event: TypeAlias = (
     | Triggered
     | CancelRequested
     | Enabled
+    | RerunSet
     | DownRequested
     | PruneRequested
     | PacesSet

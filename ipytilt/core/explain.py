@@ -10,12 +10,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from ipytilt.core import events as ev
-from ipytilt.core import live
+from ipytilt.core import live, reruns
 from ipytilt.core.orders import orders
 from ipytilt.core.paths import Matcher, is_below
 from ipytilt.core.plan import Plan, Update, plan, want
 from ipytilt.core.reduce import reduce
-from ipytilt.core.spec import NOWHERE, Origin, Resource
+from ipytilt.core.spec import NOWHERE, Origin, Resource, TriggerMode
 from ipytilt.core.state import (
     CONFIG_WATCH,
     TILTFILE,
@@ -104,6 +104,7 @@ def what_if(state: State, path: str) -> WhatIf:
     touched = [r for r in state.spec.resources if set(watches_of(r)) & set(seen)]
     planned = plan(after, state.now)
     effects += [_effect(after, planned, resource, path) for resource in touched]
+    effects += _followers(state, [effect.resource for effect in effects if effect.action != "nothing"])
     effects = [replace(effect, rest=state.paces.text(effect.resource)) for effect in effects]
     return WhatIf(path, tuple(effects), () if effects else _nothing(path, ignored, watches))
 
@@ -117,6 +118,21 @@ def why(state: State, name: str) -> Why | None:
     run = state.running(name)
     kind = how(record, resource) if record else ""
     return Why(name, record, kind, state.holds.get(name), resource.origin, run.cause if run else None)
+
+
+def _followers(state: State, updated: list[str]) -> list[Effect]:
+    """What runs again once these are updated, and once those are, in turn."""
+    found: dict[str, Effect] = {}
+    for name in updated:
+        for resource in reruns.dependants(state, name):
+            if resource.name not in updated:
+                updated.append(resource.name)
+            if state.enabled(resource.name) and resource.trigger_mode is not TriggerMode.MANUAL:
+                rule = Because(f"{name} is updated then, and {resource.name} runs again with it", resource.origin)
+                action, step = ("command", "run the command") if resource.kind == "local" else ("full update", "deploy")
+                earlier = found.get(resource.name, Effect(resource.name, action, (step,)))
+                found[resource.name] = replace(earlier, because=(*earlier.because, rule))
+    return list(found.values())
 
 
 def _ignored(watch: Watch, ignore: object, pattern: str, *, path: str) -> Because:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ipytilt.core import claims, live, pods
+from ipytilt.core import claims, live, pods, reruns
 from ipytilt.core.events import Source
 from ipytilt.core.prune import Prune, due
 from ipytilt.core.spec import ComposeBuild, CustomBuild, DockerBuild, Kubernetes, Local, Resource, TriggerMode
@@ -22,6 +22,7 @@ from ipytilt.core.state import (
     FILES,
     INITIAL,
     INITIAL_SYNC,
+    RERUN,
     TILTFILE,
     Because,
     Cause,
@@ -32,6 +33,7 @@ from ipytilt.core.state import (
     State,
     Track,
     image_watch,
+    pending_files,
     sources_of,
     watches_of,
 )
@@ -105,7 +107,7 @@ def plan(state: State, now: float) -> Plan:
         run += 1
     wants = [want(state, resource, now) for resource in state.spec.in_order(state.wanting)]
     wanted = [w for w in wants if w is not None]
-    board = _Board(state, now, run)
+    board = _Board(state, now, run, wanting=frozenset(w.resource.name for w in wanted if not _needs_a_trigger(w)))
     board.take_down()
     board.start_live(wanted)
     board.start_full(wanted)
@@ -144,16 +146,10 @@ def want(state: State, resource: Resource, now: float) -> Want | None:
     if not flags:
         return None
     force = track.asked is not None and (resource.trigger_mode is TriggerMode.AUTO or not pending) and track.deployed
-    because = (Because(f"a live update broke: {track.broken}"),) if track.broken else ()
+    broken = (Because(f"a live update broke: {track.broken}"),) if track.broken else ()
+    because = broken + (reruns.because(state, resource) if RERUN in flags else ())
     files = (*track.config_files, *pending)
     return Want(resource, track, Cause(flags, files, because), force=force, initial=INITIAL in flags)
-
-
-def pending_files(state: State, resource: Resource, track: Track) -> tuple[str, ...]:
-    """Paths whose newest change this resource has not consumed."""
-    return tuple(
-        sorted({p for w in watches_of(resource) for p, s in state.changes.get(w, {}).items() if s > track.done})
-    )
 
 
 def _flags(resource: Resource, track: Track, pending: tuple[str, ...]) -> tuple[str, ...]:
@@ -164,6 +160,8 @@ def _flags(resource: Resource, track: Track, pending: tuple[str, ...]) -> tuple[
         flags.append(FILES)
     if track.config and track.started and (resource.trigger_mode is TriggerMode.AUTO or track.asked):
         flags.append(CONFIG)
+    if track.rerun and (resource.trigger_mode is TriggerMode.AUTO or track.asked):
+        flags.append(RERUN)
     if track.asked:
         flags.append(track.asked.by)
     return tuple(flags)
@@ -200,6 +198,10 @@ def _live(state: State, resource: Resource, track: Track, pending: tuple[str, ..
     return None
 
 
+def _needs_a_trigger(one: Want) -> bool:
+    return one.hold is not None and one.hold.reason == "Trigger"
+
+
 def _retry_text(track: Track) -> str:
     error = track.last.error if track.last else ""
     return f"tries again by itself (attempt {track.attempts + 1}): {error}".rstrip(": ")
@@ -216,8 +218,9 @@ def _cancelled(state: State) -> frozenset[int]:
 class _Board:
     """Scratch of one `plan` call: what runs already plus what this plan starts. Never outlives the call."""
 
-    def __init__(self, state: State, now: float, run: int) -> None:
+    def __init__(self, state: State, now: float, run: int, *, wanting: frozenset[str]) -> None:
         self.state = state
+        self.wanting = wanting
         self.now = now
         self.next_run = run
         self.updates: list[Update] = []
@@ -326,7 +329,7 @@ def _bring_up(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:
     changed = [t for t in one.track.containers.values() if t.touched or t.unsure]
     lost = bool(changed) and (one.track.config > 0 or any(not t.container.running for t in changed))
     revive = not live.live_images(state.spec, one.resource)
-    return Apply(one.resource, reused, bool(lost or one.track.broken), revive, one.force)
+    return Apply(one.resource, reused, bool(lost or one.track.broken or RERUN in one.cause.flags), revive, one.force)
 
 
 def _apply(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:
@@ -335,7 +338,7 @@ def _apply(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:
     return Apply(
         one.resource,
         reused,
-        force=one.force,
+        force=one.force or RERUN in one.cause.flags,
         rules=tuple(state.spec.images[ref] for ref in one.resource.images),
         previous=track.objects,
         keep=_kept(state, name),
@@ -430,6 +433,18 @@ def my_deps_are_not_ready(board: _Board, one: Want) -> Hold | None:
     return Hold("waiting-for-dep", f"waits for {', '.join(unmet)} to be ready", unmet) if unmet else None
 
 
+def my_deps_are_updating(board: _Board, one: Want) -> Hold | None:
+    """What runs again with its deps waits for all that is going on below it, so that it runs once and with the new."""
+    if one.initial or one.track.asked or not reruns.deps_of(board.state, one.resource):
+        return None
+    below = reruns.deps_below(board.state.spec, one.resource)
+    at_work = tuple(name for name in below if board.busy(name) or name in board.wanting)
+    if at_work:
+        return Hold("waiting-for-dep", f"runs when the update of {', '.join(at_work)} is done", at_work)
+    unready = reruns.unready(board.state, one.resource)
+    return Hold("waiting-for-dep", f"runs again when {', '.join(unready)} is ready", unready) if unready else None
+
+
 def my_cluster_is_away(board: _Board, one: Want) -> Hold | None:
     """The engine that deploys this kind does not answer."""
     unknown = "connecting to the cluster" if isinstance(one.resource.target, Kubernetes) else ""
@@ -453,6 +468,7 @@ GUARDS: tuple[Guard, ...] = (
     uncategorized_is_applying,
     a_part_of_me_is_building,
     my_deps_are_not_ready,
+    my_deps_are_updating,
     my_cluster_is_away,
     no_free_slot,
 )

@@ -26,6 +26,7 @@ from ipytilt.core.reduce_load import (
 from ipytilt.core.reduce_pods import forwarded, pods_seen
 from ipytilt.core.reduce_run import step_started, update_finished
 from ipytilt.core.reduce_switch import down_requested, enabled
+from ipytilt.core.reruns import rerun_set
 from ipytilt.core.spec import Resource
 from ipytilt.core.state import (
     CONFIG_WATCH,
@@ -66,14 +67,14 @@ def reduce(state: State, event: ev.Event) -> State:  # noqa: C901, PLR0912 - one
             return _cancel_requested(state, event)
         case ev.Enabled():
             return enabled(state, event)
+        case ev.RerunSet():
+            return rerun_set(state, event)
         case ev.DownRequested():
             return down_requested(state)
         case ev.PacesSet():
             return replace(state, paces=event.paces, revision=state.revision + 1)
-        case ev.PruneRequested():
-            return replace(state, pruning=replace(state.pruning, asked=True))
-        case ev.PruneFinished():
-            return replace(state, pruning=replace(state.pruning, running=False, text=event.text))
+        case ev.PruneRequested() | ev.PruneFinished():
+            return _pruning(state, event)
         case ev.StepStarted():
             return step_started(state, event)
         case ev.UpdateFinished():
@@ -123,6 +124,12 @@ def _files_changed(state: State, event: ev.FilesChanged) -> State:
     return state
 
 
+def _pruning(state: State, event: ev.PruneRequested | ev.PruneFinished) -> State:
+    if isinstance(event, ev.PruneRequested):
+        return replace(state, pruning=replace(state.pruning, asked=True))
+    return replace(state, pruning=replace(state.pruning, running=False, text=event.text))
+
+
 def _button_changed(state: State, event: ev.ButtonChanged) -> State:
     presses = {**state.presses, event.button: event.press}
     known = {button.name for button in state.spec.buttons}
@@ -156,7 +163,7 @@ def _cancel_requested(state: State, event: ev.CancelRequested) -> State:
     state = replace(state, runs=runs)
     if track is None:
         return state
-    return with_track(state, replace(track, asked=None, retry_at=0.0, retry_cause=None))
+    return with_track(state, replace(track, asked=None, retry_at=0.0, retry_cause=None, rerun=()))
 
 
 def _runtime_seen(state: State, event: ev.RuntimeSeen) -> State:

@@ -15,10 +15,13 @@ from ipytilt.core.live import live_images, outstanding
 from ipytilt.core.plan import Plan
 from ipytilt.core.reduce_pods import deployed, half_deployed
 from ipytilt.core.reduce_switch import start_over
+from ipytilt.core.reruns import after_update_of
 from ipytilt.core.spec import ComposeBuild, DockerBuild, Kubernetes, Local, Resource
 from ipytilt.core.state import (
+    CATCH_UP,
     FOUND,
     HISTORY,
+    INITIAL_SYNC,
     RETRY,
     Changes,
     ImageTrack,
@@ -53,7 +56,10 @@ def update_started(state: State, run: Run) -> State:
         return state
     started = track.started or run.lane == "full"
     containers = {i: replace(t, touched=t.touched or i in run.marks) for i, t in track.containers.items()}
-    track = replace(track, asked=None, started=started, retry_at=0.0, retry_cause=None, containers=containers)
+    rerun = track.rerun if run.lane == "live" else ()
+    track = replace(
+        track, asked=None, started=started, retry_at=0.0, retry_cause=None, containers=containers, rerun=rerun
+    )
     return replace(state, tracks={**state.tracks, track.name: track}, revision=state.revision + 1)
 
 
@@ -86,8 +92,9 @@ def update_finished(state: State, event: ev.UpdateFinished) -> State:
         case ev.Stopped():
             track = _consumed(_live_blocked(track, run), run)
     track = replace(track, pending_since=_pending_since(state, resource, track, event.at))
-    state = replace(state, tracks={**state.tracks, track.name: track})
-    return _forget_consumed(state)
+    state = _forget_consumed(replace(state, tracks={**state.tracks, track.name: track}))
+    is_update = track.history[0].result == "ok" and run.cause.flags not in ((CATCH_UP,), (INITIAL_SYNC,))
+    return after_update_of(state, track.name, event.at) if is_update else state
 
 
 def _record(run: Run, event: ev.UpdateFinished) -> Record:
@@ -234,7 +241,7 @@ def _behind(tracked: Tracked, marks: Mapping[str, int] | None) -> bool:
 
 def _pending_since(state: State, resource: Resource, track: Track, at: float) -> float:
     pending = any(s > track.done for w in watches_of(resource) for s in state.changes.get(w, {}).values())
-    return (track.pending_since or at) if pending or track.config else 0.0
+    return (track.pending_since or at) if pending or track.config or track.rerun else 0.0
 
 
 def _forget_consumed(state: State) -> State:

@@ -62,7 +62,7 @@ def _switch_off(state: State, resource: Resource, at: float) -> State:
     if not is_up(state, resource):
         return take_down(_with_track(state, track), resource)
     state = replace(_cancelled(state, resource.name), leaving={**state.leaving, resource.name: resource})
-    return _with_track(state, replace(track, asked=None, retry_at=0.0, retry_cause=None, off_at=at))
+    return _with_track(state, replace(track, asked=None, retry_at=0.0, retry_cause=None, rerun=(), off_at=at))
 
 
 def is_up(state: State, resource: Resource) -> bool:

@@ -41,6 +41,7 @@ CONFIG = "Config Changed"
 INITIAL_SYNC = "Initial Sync"
 CATCH_UP = "Catch Up"
 RETRY = "Retry"
+RERUN = "Dependency Updated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +164,7 @@ class Track:
     own on/off, None to follow the Tiltfile. `broken`: why live updates cannot mend a container, so that a full one
     must follow. `retry_at`: when to try again after the world was away (0: no retry). `serving`: the resource as it
     was when that run deployed it. `off_at`: when the user switched it off, while it is still up (0: no such thing).
-    In a cluster: `deploy` is what was applied last,
+    `rerun`: the deps it is to run again for, as they were updated. In a cluster: `deploy` is what was applied last,
     `objects` all that is left there of it and of earlier ones, `pods` those that belong to it, newest last, and
     `forwards` what is wrong with each forwarded port ("": nothing).
     """
@@ -184,6 +185,7 @@ class Track:
     attempts: int = 0
     broken: str = ""
     retry_cause: Cause | None = None
+    rerun: tuple[str, ...] = ()
     containers: Mapping[str, Tracked] = field(default_factory=lambda: EMPTY)
     server: Server | None = None
     deploy: Applied | None = None
@@ -264,7 +266,8 @@ class State:
     another session has (no entry: nobody has looked, it is free to use).
 
     `wanting` names the resources that may have something to do; `revision` of the standing orders moves whenever
-    they have to be worked out again; `leaving` are resources whose deployment is to be taken down.
+    they have to be worked out again; `leaving` are resources whose deployment is to be taken down; `rerun` says by
+    name which resources run again when which of their deps were updated.
     """
 
     spec: Spec = field(default_factory=Spec)
@@ -283,6 +286,7 @@ class State:
     watch_problems: Mapping[str, str] = field(default_factory=lambda: EMPTY)
     holds: Mapping[str, Hold] = field(default_factory=lambda: EMPTY)
     wanting: frozenset[str] = frozenset()
+    rerun: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: EMPTY)
     presses: Mapping[str, Press] = field(default_factory=lambda: EMPTY)
     paces: Paces = field(default_factory=Paces)
     handled: tuple[tuple[str, str], ...] = ()
@@ -355,3 +359,10 @@ def watches_of(resource: Resource) -> tuple[str, ...]:
     if isinstance(resource.target, Kubernetes) and resource.target.custom_deploy is not None:
         own = (deploy_watch(resource.name),)
     return (*own, *(image_watch(ref) for ref in resource.images))
+
+
+def pending_files(state: State, resource: Resource, track: Track) -> tuple[str, ...]:
+    """Paths whose newest change this resource has not consumed."""
+    return tuple(
+        sorted({p for w in watches_of(resource) for p, s in state.changes.get(w, {}).items() if s > track.done})
+    )

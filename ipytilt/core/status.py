@@ -9,10 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from ipytilt.core.plan import pending_files
 from ipytilt.core.pods import is_fine, newest
 from ipytilt.core.spec import Compose, Kubernetes, Local, Resource, TriggerMode
-from ipytilt.core.state import Record, Run, State, Track
+from ipytilt.core.state import Record, Run, State, Track, pending_files
 
 Word: TypeAlias = Literal["none", "pending", "in_progress", "ok", "error", "not_applicable", "disabled"]
 
@@ -68,8 +67,9 @@ def runtime_status(state: State, resource: Resource, *, health: bool = True) -> 
 
 
 def has_pending_changes(state: State, resource: Resource) -> bool:
-    """Changes are known that no update has consumed."""
-    return bool(pending_files(state, resource, state.tracks[resource.name]))
+    """Changes are known that no update has consumed, of its files or of what it runs again with."""
+    track = state.tracks[resource.name]
+    return bool(track.rerun or pending_files(state, resource, track))
 
 
 def how(record: Record | Run, resource: Resource) -> Literal["live update", "full update", "command"]:

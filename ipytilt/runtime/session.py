@@ -22,6 +22,7 @@ from ipytilt.core import explain as answers
 from ipytilt.core.buttons import Press, environment
 from ipytilt.core.paces import Paces
 from ipytilt.core.plan import LoadTiltfile
+from ipytilt.core.reruns import ALL_DEPS
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import TILTFILE, State
 from ipytilt.core.steps import Watch
@@ -55,7 +56,7 @@ class Config:
     relative paths of cells start. `log_bytes`: kept per resource. `subcommand`: what the Tiltfile sees in
     `config.tilt_subcommand`; files are watched in "up" only. `who`: how other sessions call this one, if its project is
     theirs, too ("": by the running program); `take_over`: what they hold is taken from them at once. `paces`: how long
-    changes rest, where that is set.
+    changes rest, where that is set. `rerun`: as for `Session.rerun_with`, by resource.
     """
 
     engine: str = "auto"
@@ -65,6 +66,7 @@ class Config:
     who: str = ""
     take_over: bool = False
     paces: Paces = field(default_factory=Paces)
+    rerun: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def place(self, scope: str) -> str:
         """Where the names of scopes mean one thing: a daemon of Docker's, or for everything else the directory."""
@@ -80,7 +82,7 @@ class Session:
         epoch = time.time() - time.monotonic()
         self.clock: Callable[[], float] = lambda: epoch + time.monotonic()  # steady, and reads as wall-clock time
         self.logs = Logs(self.config.log_bytes)
-        self.store: Store[State] = Store(State(paces=self.config.paces))
+        self.store: Store[State] = Store(State(paces=self.config.paces, rerun=dict(self.config.rerun)))
         self._tickets = itertools.count(1)
         self._lock = threading.Lock()
         self._connecting = threading.Lock()  # its own: a daemon may take its time
@@ -258,6 +260,18 @@ class Session:
         if not any(held.by for held in self.state.claims.values()):
             raise UsageError("Nothing is held by another session")
         self.post(ev.TakeOverRequested(self.clock()))
+
+    def rerun_with(self, name: str, deps: tuple[str, ...]) -> None:
+        """Run a resource again whenever one of these resource_deps was updated (`ALL_DEPS`: any; none: never).
+
+        Raises UsageError for a name that is no dependency of it, if the resource is known already.
+        """
+        resource = self.state.spec.resource(name)
+        wrong = [dep for dep in deps if resource and deps != ALL_DEPS and dep not in resource.resource_deps]
+        if resource and wrong:
+            known = ", ".join(resource.resource_deps) or "nothing"
+            raise UsageError(f"{name} does not depend on {wrong[0]}", hint=f"its resource_deps: {known}")
+        self.post(ev.RerunSet(name, deps, self.clock()))
 
     def down(self) -> None:
         """Take down everything that was deployed."""

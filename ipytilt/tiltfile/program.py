@@ -18,6 +18,7 @@ from functools import cache
 from types import FrameType, TracebackType
 from typing import Any
 
+from ipytilt.core.events import Source
 from ipytilt.core.spec import NOWHERE, Origin
 from ipytilt.errors import Cancelled, TiltError, UsageError
 from ipytilt.starlark import (
@@ -87,6 +88,23 @@ def file_of(program: Callable[[], object]) -> str:
     """The file a function was written in, as Python calls it; "" if it was not written in Python."""
     code = getattr(inspect.unwrap(program), "__code__", None)
     return str(code.co_filename) if code else ""
+
+
+def source_of(function: Callable[[], object], name: str, base: str) -> Source:
+    """The function as a source of Tiltfiles; UsageError if it is none."""
+    title = getattr(function, "__qualname__", type(function).__name__)
+    if inspect.iscoroutinefunction(function):
+        raise UsageError(f"{title}() is asynchronous", hint="a Tiltfile is a plain function: def, not async def")
+    optional = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    parameters = inspect.signature(function).parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind not in optional]
+    if needed:
+        raise UsageError(
+            f"{title}() wants arguments ({', '.join(needed)})", hint="a Tiltfile is a function without parameters"
+        )
+    file = file_of(function)
+    shown = file if os.path.isfile(file) else f"{title}()"
+    return Source(f"python:{name or title}", shown, base, "", program=function)
 
 
 def text_of(program: Callable[[], object]) -> str:

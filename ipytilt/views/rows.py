@@ -10,9 +10,8 @@ from typing import Literal, cast
 
 from ipytilt.core import claims, live, status
 from ipytilt.core.buttons import Button, Press
-from ipytilt.core.plan import pending_files
 from ipytilt.core.spec import Resource, TriggerMode
-from ipytilt.core.state import Record, State
+from ipytilt.core.state import Record, State, pending_files
 from ipytilt.views import wire
 
 _SHOWN_FILES = 20
