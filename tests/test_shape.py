@@ -18,7 +18,7 @@ MAX_FUNCTION = 60
 # Lines of Python a folder of the package may have; "" is the top level. See KNOWN_FLAWS.md on how they came about.
 BUDGETS = {
     "": 3_200,
-    "core": 6_600,
+    "core": 6_850,
     "engines": 11_200,
     "runtime": 4_400,
     "starlark": 4_150,
