@@ -326,6 +326,7 @@ def _target(resource: KubeResource, grouping: _Grouping) -> Kubernetes:
         custom_deploy=replace(custom.deploy, image_deps=tuple(_deps(resource, custom))) if custom else None,
         image_locators=tuple(grouping.locators(ordered)),
         context=grouping.context,
+        origins=tuple(item.stands for item in ordered),
     )
 
 

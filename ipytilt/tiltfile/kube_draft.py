@@ -15,11 +15,15 @@ from ipytilt.core.spec import NOWHERE, CustomDeploy, Link, Origin, PortForward, 
 
 @dataclass(eq=False, slots=True)
 class KubeObject:
-    """One object and where it was registered; `source` is the key of the cell or file that did."""
+    """One object and where it was registered; `source` is the key of the cell or file that did.
+
+    `stands` is where it is written: a line of a YAML file if it came from one.
+    """
 
     document: dict[str, Any]
     origin: Origin
     source: str
+    stands: Origin
     identity: Identity = field(init=False)
 
     def __post_init__(self) -> None:

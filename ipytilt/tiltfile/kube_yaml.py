@@ -18,8 +18,15 @@ from ipytilt.tiltfile.kube_types import decoded
 
 def parse(text: str, place: str) -> list[dict[str, Any]]:
     """The objects in a text, in order; `Wrong` names the `place` the text is from."""
+    return [document for document, _ in parse_with_lines(text, place)]
+
+
+def parse_with_lines(text: str, place: str) -> list[tuple[dict[str, Any], int]]:
+    """As `parse`, with the line each object's document begins in (0: not known)."""
     try:
-        return [item for document in _documents(text) if document is not None for item in _objects(document)]
+        found = enumerate(_documents(text))
+        lines = dict(enumerate(_starts(text)))
+        return [(item, lines.get(i, 0)) for i, one in found if one is not None for item in _objects(one)]
     except (YamlError, Wrong) as error:
         hint = error.hint if isinstance(error, Wrong) else ""
         if "json parse error" in str(error) and place.startswith("/"):
@@ -33,6 +40,20 @@ def _documents(text: str) -> Iterator[Any]:
         yield from list(_json_objects(text)) if text.lstrip().startswith("{") else documents(text)
     except json.JSONDecodeError:
         yield from documents(text)
+
+
+def _starts(text: str) -> Iterator[int]:
+    """The line that each YAML document begins in."""
+    inside = False
+    for number, line in enumerate(text.splitlines(), 1):
+        if line.rstrip() == "---" or line.startswith(("--- ", "---\t")):
+            yield number + (line.rstrip() == "---")
+            inside = True
+        elif line.startswith("..."):
+            inside = False
+        elif not inside and line.strip() and not line.startswith(("#", "%")):
+            yield number
+            inside = True
 
 
 def _json_objects(text: str) -> Iterator[Any]:

@@ -256,6 +256,31 @@ DEPLOYMENT = objects("D(a,i)")
 # ---------------------------------------------------------------------------------------------- errors and warnings
 
 
+@pytest.mark.parametrize(
+    "text, places",
+    [
+        ("k8s_yaml('k.yaml')", [f"{ROOT}/k.yaml:3", f"{ROOT}/k.yaml:9"]),
+        ("k8s_yaml(read_file('k.yaml'))", [f"{ROOT}/k.yaml:3", f"{ROOT}/k.yaml:9"]),
+        ("\nk8s_yaml(filter_yaml('k.yaml', kind='Config')[0])", [f"{ROOT}/Tiltfile:2"]),
+    ],
+)
+def test_objects_know_where_they_stand(text: str, places: list[str]) -> None:
+    yaml = """
+# first
+kind: ConfigMap
+apiVersion: v1
+metadata: {name: a}
+---
+
+---
+kind: Service
+apiVersion: v1
+metadata: {name: b}
+"""
+    found = evaluate(text, {"k.yaml": yaml}).spec
+    assert [str(origin) for one in found.resources for origin in target(found, one.name).origins] == places
+
+
 def test_errors_stand_where_the_rule_is() -> None:
     assert failure("k8s_resource('a')\n\nk8s_resource('b')", DEPLOYMENT).line == 4
     assert failure("\nworkload_to_resource_function(lambda id: 1)", DEPLOYMENT).line == 3

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 from ipytilt.core.jsonpath import JsonPath
 from ipytilt.core.manifests import Identity
-from ipytilt.core.spec import Command, CustomBuild, CustomDeploy, Ignore, LiveUpdate
+from ipytilt.core.spec import Command, CustomBuild, CustomDeploy, Ignore, LiveUpdate, Origin
 from ipytilt.starlark import MISSING, Value, parameters, type_name
 from ipytilt.tiltfile import kube_context
 from ipytilt.tiltfile.builtin import Kind, builtin
@@ -27,7 +27,7 @@ from ipytilt.tiltfile.draft import ImageDraft, Wrong
 from ipytilt.tiltfile.evaluation import Eval
 from ipytilt.tiltfile.image_builds import git_folders
 from ipytilt.tiltfile.kube_draft import CustomDeployDraft, ImageFields, KindRule, KubeObject, ResourceOptions, Selector
-from ipytilt.tiltfile.kube_yaml import parse, serialize
+from ipytilt.tiltfile.kube_yaml import parse_with_lines, serialize
 from ipytilt.tiltfile.values import Blob, GitRepo
 from ipytilt.tiltfile.vocabulary import (
     Cmd,
@@ -53,21 +53,25 @@ from ipytilt.tiltfile.vocabulary import (
 # ---------------------------------------------------------------------------------------------- objects
 
 
-def _documents(ev: Eval, yaml: Any, *, needed: bool) -> Iterator[dict[str, Any]]:
-    """The objects of one or many paths and Blobs; `Wrong` if there are none where some are `needed`."""
+_OF_A_FILE = "file: "  # what the origin of a Blob begins with that is a file's text
+
+
+def _documents(ev: Eval, yaml: Any, *, needed: bool) -> Iterator[tuple[dict[str, Any], Origin]]:
+    """The objects of one or many paths and Blobs, and where each stands; `Wrong` for none if some are `needed`."""
     items = one_or_many(yaml)
     found = 0
     for item in items:
         if isinstance(item, Blob):
             text, place = item.text, item.origin
+            file = place.removeprefix(_OF_A_FILE) if place.startswith(_OF_A_FILE) else ""
         elif isinstance(item, str | GitRepo):
-            place = path(ev, item)
+            file = place = path(ev, item)
             text = ev.read(place, "error reading yaml file")
         else:
             raise Wrong(f"expected blob | path (string). Actual type: {go_type(item)}")
-        for document in parse(text, place):
+        for document, line in parse_with_lines(text, place):
             found += 1
-            yield document
+            yield document, Origin(file, line) if file else ev.origin()
     if needed and not found and (not items or isinstance(items[0], Blob)):
         raise Wrong("Empty YAML passed to k8s_yaml")
 
@@ -82,8 +86,8 @@ def k8s_yaml(ev: Eval, yaml: Any, allow_duplicates: bool = False) -> None:
     """
     registered = ev.draft.kube.objects
     known = {item.identity: item for item in registered}
-    for document in _documents(ev, yaml, needed=True):
-        item = KubeObject(document, ev.origin(), ev.current.source)
+    for document, stands in _documents(ev, yaml, needed=True):
+        item = KubeObject(document, ev.origin(), ev.current.source, stands)
         first = known.setdefault(item.identity, item)
         if first is not item and not allow_duplicates:
             who = item.identity
@@ -113,8 +117,8 @@ def filter_yaml(
     selector = Selector(api_version, kind, name, namespace)
     matching: list[dict[str, Any]] = []
     rest: list[dict[str, Any]] = []
-    for document in _documents(ev, yaml, needed=False):
-        item = KubeObject(document, ev.origin(), "")
+    for document, stands in _documents(ev, yaml, needed=False):
+        item = KubeObject(document, ev.origin(), "", stands)
         its_labels = (document.get("metadata") or {}).get("labels") or {}
         matches = selector.matches(item.identity) and labels.items() <= its_labels.items()
         (matching if matches else rest).append(document)
