@@ -40,8 +40,12 @@ ELSEWHERE = {
     "161": f"{_DEPLOY}161_what_left_the_documents_is_deleted_afterwards",
     "162": f"{_DEPLOY}162_what_another_resource_deploys_now_is_not_deleted",
     "163": f"{_DEPLOY}163_nothing_is_deleted_after_an_apply_that_failed",
+    "165": "tests/engines/test_kubernetes_publish.py::test_165_a_product_without_a_registry_loads_images",
     "166": "tests/engines/test_docker_push.py::test_166_a_command_with_a_tag_of_its_own_sees_the_bare_name",
     "167": "tests/engines/test_docker_build.py::test_a_custom_build_that_fails_says_why",
+    "168": "tests/engines/test_kubernetes_owners.py::test_168_pods_of_the_old_replica_set_do_not_count",
+    "169": "tests/engines/test_kubernetes_observer.py::test_169_pods_are_found_by_labels_alone",
+    "170": "tests/engines/test_kubernetes_observer.py::test_170_events_of_pods_that_cannot_be_scheduled",
     "173": f"{_CI}[173 a build fails]",
     "175": f"{_CI}[175 and after it]",
     "178": f"{_CI}[178 a server whose probe never succeeds]",
@@ -59,16 +63,5 @@ BETTER_ELSEWHERE = {
 }
 """Row of `ELSEWHERE` -> in what we deliberately do better than Tilt."""
 
-KUBERNETES = {
-    "53": "containers chosen by name belong to k8s_custom_deploy",
-    "55": "init containers",
-    "61": "several containers in a pod",
-    "62": "init containers",
-    "63": "containers of a pod are found by the name of their image",
-    "165": "a cluster has a registry, or loads images",
-    "168": "pods of several ReplicaSets",
-    "169": "pods are found by labels",
-    "170": "events of a cluster",
-    "176": "a Job's own condition",
-}
+KUBERNETES = {}
 """Row -> what of the cluster it is about: nothing applies to a cluster yet."""
