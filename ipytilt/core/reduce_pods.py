@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from ipytilt.core import events as ev
 from ipytilt.core import pods
-from ipytilt.core.spec import Kubernetes, Resource
+from ipytilt.core.spec import CustomBuild, Kubernetes, Resource
 from ipytilt.core.state import FOUND, Run, State, Track, Tracked, sources_of
 from ipytilt.core.steps import Applied, Apply, Container, ObjectRef, Pod
 
@@ -71,7 +71,22 @@ def forwarded(state: State, event: ev.Forwarded) -> State:
 def deployed(state: State, resource: Resource, track: Track, applied: Applied) -> Track:
     """After a deploy: what is in the cluster is what was applied, and pods of an older template do not count."""
     track = replace(track, deploy=applied, objects=applied.objects)
-    return with_pods(state, resource, track, pods.without_old(track.pods, applied.templates))
+    track = with_pods(state, resource, track, pods.without_old(track.pods, applied.templates))
+    made = {ref: state.images[ref].seq for ref in made_by_deploy(state, resource) if ref in state.images}
+    containers = {
+        name: replace(known, marks={**known.marks, **made}) if known.image in made else known
+        for name, known in track.containers.items()
+    }
+    return replace(track, containers=containers)
+
+
+def made_by_deploy(state: State, resource: Resource) -> tuple[str, ...]:
+    """The images that nobody builds but the command which deploys them: it is believed to take in every change."""
+    target = resource.target
+    if not isinstance(target, Kubernetes) or target.custom_deploy is None:
+        return ()
+    builds = ((ref, state.spec.images[ref].build) for ref in resource.images if ref in state.spec.images)
+    return tuple(ref for ref, build in builds if isinstance(build, CustomBuild) and build.live_update_only)
 
 
 def half_deployed(track: Track, run: Run) -> Track:

@@ -13,7 +13,7 @@ from typing import Literal
 from ipytilt.core import events as ev
 from ipytilt.core.live import live_images, outstanding
 from ipytilt.core.plan import Plan
-from ipytilt.core.reduce_pods import deployed, half_deployed
+from ipytilt.core.reduce_pods import deployed, half_deployed, made_by_deploy
 from ipytilt.core.reduce_switch import start_over
 from ipytilt.core.reruns import after_update_of
 from ipytilt.core.spec import ComposeBuild, DockerBuild, Kubernetes, Local, Resource
@@ -82,7 +82,7 @@ def update_finished(state: State, event: ev.UpdateFinished) -> State:
     resource = state.spec.resource(run.resource)
     if track is None or resource is None or run.lane == "down":
         return state
-    state = _images_built(state, run, (*event.outcome.built, *_built_by_compose(state, resource, run, event)))
+    state = _images_built(state, run, (*event.outcome.built, *_built_elsewhere(state, resource, run, event)))
     track = replace(track, history=(_record(run, event), *track.history)[:HISTORY])
     match event.outcome:
         case ev.Ok():
@@ -122,10 +122,13 @@ def _images_built(state: State, run: Run, built: tuple[Built, ...]) -> State:
     return replace(state, images=images, pruning=replace(state.pruning, builds=state.pruning.builds + count))
 
 
-def _built_by_compose(state: State, resource: Resource, run: Run, event: ev.UpdateFinished) -> tuple[Built, ...]:
+def _built_elsewhere(state: State, resource: Resource, run: Run, event: ev.UpdateFinished) -> tuple[Built, ...]:
+    """The images that a deploy brings about by itself: what Compose builds, and what the user's own command does."""
     if run.lane != "full" or not isinstance(event.outcome, ev.Ok):
         return ()
-    return tuple(Built(r, r) for r in resource.images if isinstance(state.spec.images[r].build, ComposeBuild))
+    by_command = made_by_deploy(state, resource)
+    by_compose = (r for r in resource.images if isinstance(state.spec.images[r].build, ComposeBuild))
+    return tuple(Built(r, r) for r in (*by_compose, *by_command))
 
 
 def _consumed(track: Track, run: Run) -> Track:

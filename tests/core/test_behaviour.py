@@ -16,6 +16,7 @@ from tests.core import (  # noqa: F401
     rows_live,
     rows_local,
     rows_mapping,
+    rows_pods,
     rows_reload,
     rows_scheduling,
     rows_verdicts,
