@@ -6,7 +6,7 @@ Pure functions from the answers of `core.explain` to plain text; every rule stan
 from __future__ import annotations
 
 import os.path
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from ipytilt.core.explain import Effect, WhatIf, Why
 from ipytilt.core.paces import Paces
@@ -14,6 +14,7 @@ from ipytilt.core.state import Because, Record
 from ipytilt.core.status import duration_text
 
 _FILES = 5
+_FIRST_LINES, _LAST_LINES = 20, 10
 
 
 def explain_text(answer: WhatIf, *, base: str) -> str:
@@ -55,6 +56,14 @@ def because_text(one: Because, base: str = "") -> str:
     return f"because {subject}{_relative_in(one.text, base)}{where}"
 
 
+def in_brief(lines: Sequence[str]) -> list[str]:
+    """The lines without the middle of a long list, as many changed files make it; what they lead to is at the end."""
+    left_out = len(lines) - _FIRST_LINES - _LAST_LINES
+    if left_out <= 1:
+        return list(lines)
+    return [*lines[:_FIRST_LINES], f"  ... and {left_out} more", *lines[-_LAST_LINES:]]
+
+
 def _record(record: Record, how: str, *, base: str, now: float) -> list[str]:
     ago = duration_text(max(0.0, now - record.finished_at))
     took = duration_text(record.took)
@@ -81,8 +90,8 @@ def _effect(effect: Effect, base: str) -> list[str]:
     return lines
 
 
-def _because(chain: Iterable[Because], base: str) -> list[str]:
-    return [f"  {because_text(one, base)}" for one in chain]
+def _because(chain: Sequence[Because], base: str) -> list[str]:
+    return in_brief([f"  {because_text(one, base)}" for one in chain])
 
 
 def _relative(path: str, base: str) -> str:

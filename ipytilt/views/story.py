@@ -14,7 +14,7 @@ from typing import Literal, TypeAlias
 from ipytilt.core import status
 from ipytilt.core.spec import Resource
 from ipytilt.core.state import Cause, Hold, Record, Run, State
-from ipytilt.views.answers import because_text
+from ipytilt.views.answers import because_text, in_brief
 
 Result: TypeAlias = Literal["ok", "error", "stopped", "running", "waiting"]
 _CELL = "padding:4px 8px;text-align:left;vertical-align:top;white-space:pre-wrap"
@@ -45,7 +45,7 @@ class Chapter:
         took = f" in {status.duration_text(self.took)}" if self.took else ""
         head = f"{self.what}, {self.result}{took}: {self.cause}"
         done = [f"{title}: {status.duration_text(seconds)}" for title, seconds in self.steps]
-        return "\n  ".join([head, *self.because, *done, *self.error.splitlines()])
+        return "\n  ".join([head, *in_brief(self.because), *done, *self.error.splitlines()])
 
 
 class Story(list[Chapter]):
@@ -122,6 +122,6 @@ def _because(cause: Cause) -> tuple[str, ...]:
 
 def _row(chapter: Chapter) -> str:
     took = status.duration_text(chapter.took) if chapter.took else ""
-    reasons = "\n".join((*chapter.because, chapter.error)).strip()
+    reasons = "\n".join((*in_brief(chapter.because), chapter.error)).strip()
     cells = (chapter.what, chapter.result, took, chapter.cause, reasons)
     return f"<tr>{''.join(f'<td style={_CELL!r}>{escape(cell)}</td>' for cell in cells)}</tr>"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from ipytilt.core.explain import why
 from ipytilt.core.spec import Resource
+from ipytilt.views.answers import why_text
 from ipytilt.views.story import Story, story, updates
 from tests.support.core import World, failed, image, local, rules, service, spec
 
@@ -40,6 +42,23 @@ def test_every_update_has_its_cause_its_rules_and_its_time() -> None:
     assert (third.what, third.result, third.error) == ("full update", "error", "exit code: 1")
     assert (second.took, third.at > second.at > first.at) == (1.0, True)
     assert updates(world.state, resource(world, "web")) == [first, second, third]
+
+
+def test_of_many_files_the_data_tells_all_and_the_text_few() -> None:
+    rule = rules(("src", "/app"), runs=[("make", ("src",))])
+    world = World(spec(service("web", "web"), images=[image("web", live=rule)]))
+    world.settle()
+    world.save(*(f"src/{number:04}" for number in range(1000)))
+    world.finish("web")
+    told = of(world, "web")[-1]
+    answer = why(world.state, "web")
+    assert answer is not None
+    assert len(told.because) == 1001
+    for text in (str(told), of(world, "web")._repr_html_(), why_text(answer, base="/p", now=0.0)):
+        assert "src/0000" in text
+        assert "... and 971 more" in text
+        assert "src/0500" not in text
+        assert "its trigger covers it" in text
 
 
 def test_what_runs_and_what_waits_is_part_of_it() -> None:
