@@ -117,6 +117,159 @@ QUICKSTART: list[tuple[str, str]] = [
 ]
 
 
+KUBERNETES: list[tuple[str, str]] = [
+    (
+        "md",
+        """
+        # Kubernetes, while you type
+
+        A small web app runs in a pod. You edit one of its files; a few milliseconds later the pod has it, without a
+        new image and without a rollout. Then the app crashes, Kubernetes starts it anew from its image, and the edit is
+        back before you look. A port of this machine leads to the app all the while.
+
+        ## A cluster to play with
+
+        Any cluster for development will do. One of these gives you one:
+
+        | | |
+        |---|---|
+        | [kind](https://kind.sigs.k8s.io) | `kind create cluster` |
+        | [k3d](https://k3d.io) | `k3d cluster create` |
+        | [minikube](https://minikube.sigs.k8s.io) | `minikube start` |
+        | Docker Desktop | *Settings, Kubernetes, Enable Kubernetes* |
+        | a bare Debian machine, in a checkout of ipytilt | `make cluster`, and start Jupyter with what it prints |
+
+        ipytilt uses the current context of your kube config, as `kubectl` does, and refuses to touch one that does not
+        look like a cluster for development, unless the Tiltfile allows it. If this cell shows no node, get a cluster
+        first:
+        """,
+    ),
+    ("code", "!kubectl get nodes"),
+    ("code", "%load_ext ipytilt"),
+    (
+        "md",
+        """
+        ## Say what you want
+
+        The YAML is a plain Deployment that runs the image `hello-web`. The Tiltfile says how that image is made, what
+        goes into a running pod instead, and which port of this machine leads to it.
+        """,
+    ),
+    (
+        "code",
+        """
+        %%tiltfile
+        allow_k8s_contexts('ipytilt-test')  # what make cluster starts; kind, k3d and the like need no permission
+
+        k8s_yaml('kubernetes/hello.yaml')
+        k8s_resource('hello', port_forwards='8086:8000')
+
+        docker_build('hello-web', 'kubernetes/web', live_update=[
+            fall_back_on('kubernetes/web/requirements.txt'),
+            sync('kubernetes/web', '/app'),
+        ])
+        """,
+    ),
+    ("code", "%tilt wait hello"),
+    (
+        "md",
+        """
+        Image built, handed to the cluster, deployed, ready. The app answers with the name of its pod:
+        """,
+    ),
+    (
+        "code",
+        """
+        from pathlib import Path
+        from time import sleep
+        from urllib.request import urlopen
+
+        def page(path='/'):
+            return urlopen(f'http://127.0.0.1:8086{path}', timeout=10).read().decode()
+
+        def until(text):
+            \"\"\"Ask until the page has the text, over crashes and all.\"\"\"
+            for _ in range(200):
+                try:
+                    if text in page():
+                        return page()
+                except OSError:
+                    pass
+                sleep(0.5)
+            raise TimeoutError(text)
+
+        print(until('Hello'))
+        """,
+    ),
+    (
+        "md",
+        """
+        ## Change something
+
+        Save a file, as your editor would. The pod keeps its name: it is the same one, with a new file in it.
+        """,
+    ),
+    (
+        "code",
+        """
+        greeting = Path('kubernetes/web/greeting.txt')
+        greeting.write_text('Hello again, changed while running\\n')
+
+        %tilt wait hello
+        print(page())
+        """,
+    ),
+    ("code", "%tilt why hello"),
+    ("md", "What *would* happen if another file changed? Nothing is touched by asking."),
+    ("code", "%tilt explain kubernetes/web/requirements.txt"),
+    (
+        "md",
+        """
+        ## Crash
+
+        The app ends itself, and Kubernetes starts the container anew. That one comes from the image, which still has
+        the first greeting. ipytilt sees a new container and gives it everything that changed since its image was
+        built.
+        """,
+    ),
+    (
+        "code",
+        """
+        try:
+            page('/crash')
+        except OSError:
+            print('It is gone.')
+
+        print(until('Hello again'))
+        """,
+    ),
+    ("md", "What the pod writes, and what the cluster and ipytilt do about it, is all in one log:"),
+    ("code", "%tilt logs hello --tail 40"),
+    ("md", "The same when the pod goes, for whatever reason: another name, the same files, the same port."),
+    (
+        "code",
+        """
+        before = page().split()[0]
+        !kubectl delete pod {before} --wait=false
+
+        while (after := until('Hello again').split()[0]) == before:
+            sleep(0.5)
+        print(before, 'was replaced by', after)
+        """,
+    ),
+    ("code", "%tilt wait hello\n%tilt status"),
+    (
+        "md",
+        """
+        ## Clean up
+
+        The file is yours; the Deployment goes.
+        """,
+    ),
+    ("code", "greeting.write_text('Hello from a pod\\n')\n\n%tilt down"),
+]
+
+
 def notebook(cells: list[tuple[str, str]]) -> Any:
     """A notebook of ("md" | "code", text) pairs, without outputs, the same bytes every time."""
     made = []
@@ -130,7 +283,7 @@ def notebook(cells: list[tuple[str, str]]) -> Any:
     return new_notebook(cells=made, metadata={"kernelspec": kernel, "language_info": {"name": "python"}})
 
 
-WRITTEN = {"quickstart.ipynb": QUICKSTART}
+WRITTEN = {"quickstart.ipynb": QUICKSTART, "kubernetes.ipynb": KUBERNETES}
 
 
 def text_of(name: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.support.cluster import KubernetesCluster
 from tools.notebooks import NOTEBOOKS, WRITTEN, text_of
 
 ENGINES = [
@@ -76,3 +78,37 @@ def test_quickstart(engine: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert "rendered: Hello again" in said(outputs, "%tilt logs")
     assert "<h1>Hello from a container</h1>" in said(outputs, "greeting.write_text")
     assert "Everything is down" in said(outputs, "%tilt down")
+
+
+@pytest.fixture
+def namespace(cluster: KubernetesCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> KubernetesCluster:
+    """The cluster of the tests, where everything without a namespace goes into one of its own."""
+    config = json.loads(cluster.kubectl("config", "view", "--raw", "--output=json"))
+    name = cluster.namespace()
+    for context in config["contexts"]:
+        context["context"]["namespace"] = name
+    (tmp_path / "kubeconfig").write_text(json.dumps({**config, "current-context": cluster.context}))
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "kubeconfig"))
+    return cluster
+
+
+@pytest.mark.timeout(400)
+@pytest.mark.kubernetes
+@pytest.mark.usefixtures("namespace")
+def test_kubernetes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    outputs = executed("kubernetes.ipynb", "docker", tmp_path, monkeypatch)
+    assert "Ready" in said(outputs, "!kubectl get nodes")
+    assert "Ready: hello" in said(outputs, "%tilt wait hello")
+    pod, *first = said(outputs, "from pathlib").split()
+    assert first == ["says:", "Hello", "from", "a", "pod"]
+    assert f"{pod} says: Hello again, changed while running" in said(outputs, "greeting = ")
+    why = said(outputs, "%tilt why hello")
+    assert "last update: live update, ok" in why
+    assert "sync('kubernetes/web', '/app') puts it at /app/greeting.txt  [Cell In[3]:9]" in why
+    assert "hello: full update" in said(outputs, "%tilt explain")
+    crash = said(outputs, "try:")
+    assert "It is gone." in crash
+    assert f"{pod} says: Hello again, changed while running" in crash
+    assert f"{pod} was replaced by hello-" in said(outputs, "before = ")
+    assert "crashing, as asked" in said(outputs, "%tilt logs")
+    assert "Everything is down" in said(outputs, "greeting.write_text")
