@@ -478,7 +478,7 @@ def _status(session: runtime.Session, resource: Resource) -> Status:
         has_pending_changes=status.has_pending_changes(state, resource),
         waits_for=hold.text if hold else "",
         waits_on=hold.on if hold else (),
-        endpoints=tuple(url for url, _ in status.endpoints(state, resource)),
+        endpoints=tuple(endpoint.url for endpoint in status.endpoints(state, resource)),
     )
 
 

@@ -6,10 +6,11 @@ broken: a container that keeps restarting is an error, not pending.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
-from ipytilt.core.pods import is_fine, newest
+from ipytilt.core.pods import forwards, is_fine, newest
 from ipytilt.core.spec import Compose, Kubernetes, Local, Resource, TriggerMode
 from ipytilt.core.state import Record, Run, State, Track, pending_files
 
@@ -95,18 +96,33 @@ def is_wanted(state: State, resource: Resource) -> bool:
     return update_status(state, resource).word not in ("none", "disabled")
 
 
-def endpoints(state: State, resource: Resource) -> tuple[tuple[str, str], ...]:
-    """(URL, name) pairs: explicit links, then published ports."""
-    links = [(link.url, link.name) for link in resource.links]
+class Endpoint(NamedTuple):
+    """Where a resource can be reached; `problem` is what keeps a forwarded port from leading there, or ""."""
+
+    url: str
+    name: str = ""
+    problem: str = ""
+
+
+def endpoints(state: State, resource: Resource) -> tuple[Endpoint, ...]:
+    """Explicit links, and published or forwarded ports."""
+    links = [Endpoint(link.url, link.name) for link in resource.links]
     if isinstance(resource.target, Compose):
         ports = dict.fromkeys(resource.target.ports)
         for tracked in state.tracks[resource.name].containers.values():
             ports.update(dict.fromkeys(tracked.container.ports))
-        links = [*((f"http://localhost:{port}/", "") for port in ports), *links]
+        links = [*(Endpoint(f"http://localhost:{port}/") for port in ports), *links]
     if isinstance(resource.target, Kubernetes):
-        forwarded = resource.target.port_forwards
-        links += [(f"http://{f.host or 'localhost'}:{f.local}/{f.path.lstrip('/')}", f.name) for f in forwarded]
+        links += _forwarded(resource, resource.target, state.tracks[resource.name])
     return tuple(dict.fromkeys(links))
+
+
+def _forwarded(resource: Resource, target: Kubernetes, track: Track) -> Iterator[Endpoint]:
+    leading = {order.forward.local for order in forwards(resource, track)}
+    for forward in target.port_forwards:
+        problem = track.forwards.get(forward.local, "") if forward.local in leading else ""
+        url = f"http://{forward.host or 'localhost'}:{forward.local}/{forward.path.lstrip('/')}"
+        yield Endpoint(url, forward.name, problem)
 
 
 def duration_text(seconds: float) -> str:

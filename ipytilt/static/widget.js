@@ -644,18 +644,21 @@ class ResourceRow {
     const key = JSON.stringify(endpoints);
     if (this.linksKey === key) return;
     this.linksKey = key;
-    this.links.replaceChildren(...endpoints.map(({ url, name }) => {
+    this.links.replaceChildren(...endpoints.map(({ url, name, problem }) => {
       const href = safeUrl(url);
       const words = name || url.replace(/^https?:\/\/((localhost|127\.0\.0\.1)(?=:))?/, "").replace(/\/$/, "");
-      return href ? h("a", { href, title: url, target: "_blank", rel: "noopener noreferrer" }, words) : h("span", { title: "not a web address" }, words);
+      const more = problem ? { title: `${url}\n${problem}`, class: "it-lost" } : { title: url };
+      return href ? h("a", { href, ...more, target: "_blank", rel: "noopener noreferrer" }, words) : h("span", { title: "not a web address" }, words);
     }));
   }
 
   showNote(row) {
     const { waiting } = row;
+    const lost = row.endpoints.find(({ problem }) => problem);
     if (waiting) this.note.show(waiting.text, waiting.since, "waiting");
     else if (row.error) this.note.show(row.error.trim().split("\n", 1)[0], null, "error");
     else if (row.pending.length) this.note.show(`${row.pending.length} changed, not applied: ${row.pending.slice(0, 3).join(", ")}`, null, "pending");
+    else if (lost) this.note.show(`${lost.url} ${lost.problem}`, null, "pending");
     else this.note.show("", null, null);
     this.note.element.hidden = !this.note.words.textContent;
   }
@@ -688,6 +691,8 @@ class ResourceRow {
       ["Rule", last?.rule],
       ["Kind", [row.kind, `updates ${row.trigger_mode === "auto" ? "by itself" : "when triggered"}`].join(", ")],
       ["Labels", row.labels.join(", ")],
+      ["Pod", row.pod && [row.pod.name, row.pod.status, row.pod.restarts ? `restarts: ${row.pod.restarts}` : ""].filter(Boolean).join(" · ")],
+      ["Ports", row.endpoints.filter(({ problem }) => problem).map(({ url, problem }) => `${url} ${problem}`).join("\n")],
     ];
     const list = h("dl", {}, ...facts.filter(([, text]) => text).flatMap(([term, text]) => [h("dt", {}, term), h("dd", {}, text)]));
     const what = row.disabled ? "enable" : "disable";

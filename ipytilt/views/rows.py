@@ -10,8 +10,9 @@ from typing import Literal, cast
 
 from ipytilt.core import claims, live, status
 from ipytilt.core.buttons import Button, Press
+from ipytilt.core.pods import newest
 from ipytilt.core.spec import Resource, TriggerMode
-from ipytilt.core.state import Record, State, pending_files
+from ipytilt.core.state import Record, State, Track, pending_files
 from ipytilt.views import wire
 
 _SHOWN_FILES = 20
@@ -105,7 +106,8 @@ def _row(state: State, resource: Resource, *, buttons: tuple[wire.ButtonView, ..
         waiting=_waiting(state, resource.name),
         last=_last(last, resource) if last else None,
         pending=pending[:_SHOWN_FILES],
-        endpoints=tuple(wire.EndpointView(url, name) for url, name in status.endpoints(state, resource)),
+        endpoints=tuple(wire.EndpointView(*endpoint) for endpoint in status.endpoints(state, resource)),
+        pod=_pod(track) if enabled else None,
         trigger_mode="manual" if resource.trigger_mode is TriggerMode.MANUAL else "auto",
         disabled=not enabled,
         can_trigger=can_trigger,
@@ -115,6 +117,11 @@ def _row(state: State, resource: Resource, *, buttons: tuple[wire.ButtonView, ..
         error=_error(update, runtime, last),
         buttons=buttons if enabled else (),
     )
+
+
+def _pod(track: Track) -> wire.PodView | None:
+    pod = newest(track)
+    return wire.PodView(pod.name, pod.status or pod.phase, pod.restarts) if pod else None
 
 
 def _error(update: status.Status, runtime: status.Status, last: Record | None) -> str:

@@ -12,6 +12,7 @@ from html import escape
 from typing import Literal, TypeAlias
 
 from ipytilt.core import status
+from ipytilt.core.pods import newest
 from ipytilt.core.spec import Resource
 from ipytilt.core.state import Cause, Hold, Record, Run, State
 from ipytilt.views.answers import because_text, in_brief
@@ -24,9 +25,9 @@ _CELL = "padding:4px 8px;text-align:left;vertical-align:top;white-space:pre-wrap
 class Chapter:
     """One update of a resource, finished or not, or what it waits for.
 
-    `what`: "live update", "full update", "command" or, for a wait, its stable reason. `cause` is why in a few words,
-    `files` what changed, `because` the rules that decided how, each with its line, `steps` what was done and its
-    seconds, `on` who is waited for. Times are seconds since the epoch; `took` is 0 until it is over.
+    `what`: "live update", "full update", "command", for a wait its stable reason, or the newest pod. `cause` is why in
+    a few words, `files` what changed, `because` the rules that decided how, each with its line, `steps` what was done
+    and its seconds, `on` who is waited for. Times are seconds since the epoch; `took` is 0 until it is over.
     """
 
     resource: str
@@ -73,10 +74,11 @@ class Story(list[Chapter]):
 
 
 def story(state: State, resource: Resource) -> Story:
-    """All that is still known of a resource: its finished updates, the running ones, what it waits for."""
+    """All that is still known of a resource: its finished updates, the running ones, what it waits for, its pod."""
     runs = [_running(run, resource) for run in state.runs.values() if run.resource == resource.name]
     hold = state.holds.get(resource.name)
-    return Story([*updates(state, resource), *runs, *([_waiting(hold, resource)] if hold else [])])
+    waits = [_waiting(hold, resource)] if hold else []
+    return Story([*updates(state, resource), *runs, *waits, *_pod(state, resource)])
 
 
 def updates(state: State, resource: Resource) -> Story:
@@ -114,6 +116,18 @@ def _running(run: Run, resource: Resource) -> Chapter:
 
 def _waiting(hold: Hold, resource: Resource) -> Chapter:
     return Chapter(resource.name, hold.reason, "waiting", hold.text, hold.since, on=hold.on)
+
+
+def _pod(state: State, resource: Resource) -> list[Chapter]:
+    pod = newest(state.tracks[resource.name])
+    if pod is None or not state.enabled(resource.name):
+        return []
+    runtime = status.runtime_status(state, resource)
+    result: Result = "ok" if runtime.word == "ok" else "error" if runtime.word == "error" else "waiting"
+    restarts = f", {pod.restarts} restart{'s' if pod.restarts != 1 else ''}" if pod.restarts else ""
+    links = tuple(f"{each.url} {each.problem}".strip() for each in status.endpoints(state, resource))
+    cause = f"{pod.status or pod.phase}{restarts}"
+    return [Chapter(resource.name, f"pod {pod.name}", result, cause, runtime.since, because=links, error=pod.problem)]
 
 
 def _because(cause: Cause) -> tuple[str, ...]:

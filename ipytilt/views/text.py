@@ -39,7 +39,7 @@ def table(document: Document, *, now: float, colour: bool = False, width: int = 
     for row, texts in zip(_rows(document), cells, strict=True):
         line, status = _line(texts, widths), overall(row)
         lines.append(f"\x1b[{_ANSI[status]}m{line}\x1b[0m" if colour and status in _ANSI else line)
-        lines += _indented(row["error"])
+        lines += _indented("\n".join(filter(None, (row["error"], *_in_cluster(row)))))
     return "\n".join(lines)
 
 
@@ -89,6 +89,7 @@ def last_update(row: Row) -> str:
 _HEADS = ("Resource", "Update", "Runtime", "Last update")
 _CELL = "padding:4px 8px;text-align:left;vertical-align:top;"
 _PRE = "white-space:pre-wrap;margin:0;padding:4px 8px;border-left:3px solid #e0524a;"
+_QUIET = f"white-space:pre-wrap;margin:0;padding:0 8px;color:{_GREY};"
 
 
 def _rows(document: Document) -> list[Row]:
@@ -116,6 +117,17 @@ def _aged(column: dict[str, Any], now: float) -> str:
     return f"{column['text']} ({age(now - column['since'])})"
 
 
+def _in_cluster(row: Row) -> list[str]:
+    """What is said of a row with pods: which one speaks for it, where its ports lead, what is wrong with those."""
+    pod = row["pod"]
+    if pod is None:
+        return []
+    restarts = f"{pod['restarts']} restart{'s' if pod['restarts'] != 1 else ''}" if pod["restarts"] else ""
+    links = [endpoint["url"] for endpoint in row["endpoints"]]
+    facts = " · ".join(filter(None, (f"pod {pod['name']}", pod["status"], restarts, *links)))
+    return [facts, *(f"{each['url']} {each['problem']}" for each in row["endpoints"] if each["problem"])]
+
+
 def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
     fitted = [
         text if len(text) <= width else text[: width - 1] + "…" for text, width in zip(texts, widths, strict=True)
@@ -137,5 +149,6 @@ def _html_row(row: Row, tail: Sequence[str], at: float) -> str:
 
 def _html_details(row: Row, tail: Sequence[str]) -> Iterator[str]:
     news = "\n".join(line for line in tail if line not in row["error"])
-    for text in filter(None, (row["error"], news)):
-        yield f'<tr><td colspan="{len(_HEADS)}" style="{_CELL}"><pre style="{_PRE}">{escape(text)}</pre></td></tr>'
+    for text, style in ((row["error"], _PRE), ("\n".join(_in_cluster(row)), _QUIET), (news, _PRE)):
+        if text:
+            yield f'<tr><td colspan="{len(_HEADS)}" style="{_CELL}"><pre style="{style}">{escape(text)}</pre></td></tr>'

@@ -69,10 +69,20 @@ class LastUpdateView:
 
 @dataclass(frozen=True, slots=True)
 class EndpointView:
-    """A link beside a resource."""
+    """A link beside a resource; `problem` keeps a forwarded port from leading there."""
 
     url: str
     name: str = ""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PodView:
+    """The pod that speaks for a resource: its state in kubectl's word, and how often it was started again."""
+
+    name: str
+    status: str = ""
+    restarts: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +123,7 @@ class RowView:
     last: LastUpdateView | None = None
     pending: tuple[str, ...] = ()
     endpoints: tuple[EndpointView, ...] = ()
+    pod: PodView | None = None
     trigger_mode: Mode = "auto"
     disabled: bool = False
     can_trigger: bool = True

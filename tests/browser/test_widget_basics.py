@@ -137,11 +137,30 @@ s.store.publish(SessionView(
         waiting=WaitingView(evil, evil, (evil,)), last=LastUpdateView(evil, (evil,), 'command', 1.0, evil, evil),
         pending=(evil,), error=evil, trigger_tip=evil, buttons=(button,),
         endpoints=(EndpointView('javascript:window.broken=1', 'one'), EndpointView(evil, 'two'),
-                   EndpointView('data:text/html,x', 'three'), EndpointView('https://example.org/?a=b', evil))),)))
+                   EndpointView('data:text/html,x', 'three'), EndpointView('https://example.org/?a=b', evil, evil)),
+        pod=PodView(evil, evil)),)))
 s.logs.append(evil, evil, level='error')
 fake.explain = lambda path: evil
 s.panel._pump._explain = lambda path: evil
 """
+
+
+POD = """
+from ipytilt.views.wire import *
+ports = EndpointView('http://localhost:8000/', '', 'Address already in use'), EndpointView('http://localhost:9000/')
+s.store.publish(SessionView(rows=(RowView('web', 'kubernetes', pod=PodView('web-1', 'Running', 2), endpoints=ports),)))
+"""
+
+
+def test_pods_and_forwarded_ports_are_shown_with_what_is_wrong(lab_page: LabPage) -> None:
+    opened(lab_page, POD)
+    lab_page.run(1)
+    web = row(lab_page, "web")
+    expect(web.locator(".it-links a")).to_have_text([":8000", ":9000"])
+    expect(web.locator("a.it-lost")).to_have_attribute("title", re.compile("Address already in use"))
+    expect(web.locator(".it-note")).to_have_text("http://localhost:8000/ Address already in use")
+    web.locator(".it-name").click()
+    expect(web.locator(".it-details")).to_contain_text("web-1 · Running · restarts: 2")
 
 
 def test_text_from_outside_never_becomes_markup(lab_page: LabPage) -> None:

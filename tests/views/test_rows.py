@@ -1,4 +1,4 @@
-"""From the state to what a view shows: the buttons of a Tiltfile, where they stand and what they say."""
+"""From the state to what a view shows: the buttons of a Tiltfile, pods and the ports that lead to them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ import pytest
 
 from ipytilt.core import events as ev
 from ipytilt.core.buttons import Button, ButtonInput, Press
-from ipytilt.core.spec import Command, Spec
-from ipytilt.views import wire
+from ipytilt.core.spec import Command, Kubernetes, PortForward, Resource, Spec
+from ipytilt.core.steps import Container, Pod
+from ipytilt.views import text, wire
 from ipytilt.views.rows import session_view
+from ipytilt.views.story import story
 from ipytilt.views.wire import ButtonView, InputView
 from tests.support.core import World, local, spec
 
@@ -67,3 +69,48 @@ def test_the_run_of_a_button_that_is_gone_is_forgotten() -> None:
     world = World(with_buttons(button("seed")))
     world.post(ev.ButtonChanged("gone", Press(problem="exit status 2"), world.now))
     assert dict(world.state.presses) == {}
+
+
+# ---------------------------------------------------------------------------------------------- pods
+
+
+def in_cluster(problem: str = "") -> World:
+    """A resource with a pod that crashed once, and two forwarded ports."""
+    ports = (PortForward(8000, 80, name="site", path="/start"), PortForward(9000, 90))
+    world = World(spec(Resource("web", Kubernetes(port_forwards=ports))))
+    world.settle()
+    crashed = Container("c", "web-1/web", "web", "running", started_at="t", kind="kubernetes", restarts=1)
+    world.see_pods("web", Pod("web-1", "d", "u", "Running", "Running", ready=True, containers=(crashed,)))
+    world.post(ev.Forwarded("web", 8000, problem, world.now))
+    return world
+
+
+def test_a_row_says_which_pod_speaks_for_it_and_where_its_ports_lead() -> None:
+    (row,) = shown(in_cluster("Address already in use")).rows
+    assert row.pod == wire.PodView("web-1", "Running", 1)
+    assert row.endpoints == (
+        wire.EndpointView("http://localhost:8000/start", "site", "Address already in use"),
+        wire.EndpointView("http://localhost:9000/"),
+    )
+
+
+def test_what_was_wrong_with_a_port_ends_with_its_pod() -> None:
+    world = in_cluster("Address already in use")
+    world.see_pods("web")
+    (row,) = shown(world).rows
+    assert (row.pod, [endpoint.problem for endpoint in row.endpoints]) == (None, ["", ""])
+
+
+def test_text_and_html_say_so_too() -> None:
+    document = wire.document(shown(in_cluster("Address already in use")))
+    facts = "pod web-1 · Running · 1 restart · http://localhost:8000/start · http://localhost:9000/"
+    lines = text.table(document, now=0.0).splitlines()
+    assert [line.strip() for line in lines[-2:]] == [facts, "http://localhost:8000/start Address already in use"]
+    assert facts in text.html(document, {}, at=0.0)
+
+
+def test_the_story_ends_with_the_pod() -> None:
+    world = in_cluster("Address already in use")
+    chapter = story(world.state, world.state.spec.resources[0])[-1]
+    assert (chapter.what, chapter.result, chapter.cause) == ("pod web-1", "ok", "Running, 1 restart")
+    assert chapter.because == ("http://localhost:8000/start Address already in use", "http://localhost:9000/")
