@@ -209,8 +209,12 @@ def placed(copies: Iterable[Copy], *, engine: str) -> Placed:
     files: list[Copy] = []
     wanted = {clean(copy.container): copy for copy in copies}
     passable: dict[str, bool] = {}
+    blockers: dict[tuple[str, str], str] = {}
     for target, copy in list(wanted.items()):
-        if blocker := _in_the_way(copy, passable):
+        where = posixpath.dirname(copy.local), copy.root
+        if where not in blockers:
+            blockers[where] = _in_the_way(*where, passable=passable)
+        if blocker := blockers[where]:
             place = target[: len(target) - len(copy.local) + len(blocker)]
             del wanted[target]
             wanted.setdefault(place, Copy(blocker, place, copy.root))
@@ -286,11 +290,10 @@ def readable(engine: str) -> Iterator[None]:
         raise Rejected(message, engine=engine, hint=hint) from problem
 
 
-def _in_the_way(copy: Copy, passable: dict[str, bool]) -> str:
-    """What is no directory between the copy's root and the copy, the topmost of it; "" for nothing."""
+def _in_the_way(directory: str, root: str, *, passable: dict[str, bool]) -> str:
+    """What is no directory from `directory` up to `root`, the topmost of it; "" for nothing."""
     found = ""
-    directory = posixpath.dirname(copy.local)
-    while copy.root and len(directory) > len(copy.root):
+    while root and len(directory) > len(root):
         if directory not in passable:
             try:
                 passable[directory] = stat.S_ISDIR(os.lstat(directory).st_mode)
