@@ -248,7 +248,7 @@ def _catch_up(
         return Wait("Trigger", "only updates on manual trigger", paths, because)
     stopped = mapped(rules, tuple(files)).stopped
     changed = tuple(sorted(files.keys() - set(stopped)))
-    step = CatchUp(container, rules, sync_ignores(state.spec, ref), changed, tracked.unmet)
+    step = CatchUp(container, state.spec.images[ref], sync_ignores(state.spec, ref), changed, tracked.unmet)
     return Go(container, (step,), paths, marks, because)
 
 

@@ -24,7 +24,7 @@ from ipytilt.core.reduce_load import (
     source_removed,
 )
 from ipytilt.core.reduce_pods import forwarded, pods_seen
-from ipytilt.core.reduce_run import step_started, update_finished
+from ipytilt.core.reduce_run import stale, step_started, update_finished
 from ipytilt.core.reduce_switch import down_requested, enabled
 from ipytilt.core.reruns import rerun_set
 from ipytilt.core.spec import Resource
@@ -203,7 +203,7 @@ def _stranger(state: State, ref: str, container: Container) -> str:
     """Why it is not known what a container holds that somebody else has made; "" if it runs what was built here."""
     built = state.images[ref].built if ref in state.images else None
     if built is None or not built.digest or container.image in ("", built.digest):
-        return ""
+        return stale(state, ref)
     return "it runs another image than the one built last"
 
 

@@ -23,6 +23,7 @@ from ipytilt.core.state import (
     HISTORY,
     INITIAL_SYNC,
     RETRY,
+    STALE,
     Changes,
     ImageTrack,
     Pruning,
@@ -182,9 +183,15 @@ def _containers_after(
         if known is not None and known.image == ref and known.since_run != run.id:
             after[container.id] = _outlived(state, replace(known, container=container, trouble=""), marks)
         else:
-            unsure = FOUND if any(container.id in one.kept for one in applied) else ""
+            unsure = FOUND if any(container.id in one.kept for one in applied) else stale(state, ref)
             after[container.id] = Tracked(container, ref, 0, marks, unsure=unsure)
     return after
+
+
+def stale(state: State, ref: str) -> str:
+    """Why it is not known what a new container of an image holds; "" if it is known."""
+    built = state.images[ref].built if ref in state.images else None
+    return STALE if built is not None and built.stale else ""
 
 
 def _outlived(state: State, tracked: Tracked, marks: Mapping[str, int]) -> Tracked:

@@ -29,6 +29,7 @@ TILTFILE = "(Tiltfile)"
 """What the evaluation of the Tiltfile goes by where a resource is named."""
 
 FOUND = "it was there before this session deployed it"
+STALE = "it runs an image of an earlier session"
 """Why it is not known what a container holds."""
 
 Lane: TypeAlias = Literal["full", "live", "down"]

@@ -29,13 +29,15 @@ from ipytilt.core.spec import (
 class Built:
     """An image that exists: `ref` is its key in the spec, `local_ref` the engine's name for it.
 
-    `cluster_ref` is what the cluster calls it, once it can be had there.
+    `cluster_ref` is what the cluster calls it, once it can be had there. A `stale` one is an earlier session's: what
+    live updates bring has changed since, so that its containers are to be compared.
     """
 
     ref: str
     local_ref: str
     digest: str = ""
     cluster_ref: str = ""
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,13 +142,15 @@ class BuildImage:
     """Build `image`; `bases` maps each spec reference it is built on to the local reference that exists.
 
     `unless` is what was built before and still counts: nothing is built while the engine has it. With a `registry`,
-    the image gets the name it has there (`core.images.in_registry`).
+    the image gets the name it has there (`core.images.in_registry`). `found_in`: what an earlier session built for
+    this resource will do, as long as its container runs and live updates bring whatever has changed since.
     """
 
     image: Image
     bases: tuple[tuple[str, str], ...] = ()
     unless: Built | None = None
     registry: Registry | None = None
+    found_in: Resource | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,13 +238,13 @@ class SyncAll:
 class CatchUp:
     """Compare what a container has below the sync targets with the files here, and send what differs.
 
-    Left out is what is ignored, and what only an image brings (`fall_back_on`). `changed` are paths that are known to
-    have changed: what is gone of them is removed, and what they trigger runs in any case; so do the `unmet` commands,
-    which failed before.
+    `image` has the rules. Left out is what is ignored, and what only an image brings (`fall_back_on`). `changed` are
+    paths that are known to have changed: what is gone of them is removed, and what they trigger runs in any case; so
+    do the `unmet` commands, which failed before.
     """
 
     container: Container
-    rules: LiveUpdate
+    image: Image
     ignores: tuple[Ignore, ...] = ()
     changed: tuple[str, ...] = ()
     unmet: tuple[tuple[str, ...], ...] = ()

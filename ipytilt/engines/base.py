@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from ipytilt.core.prune import Prune
+from ipytilt.core.spec import Resource
 from ipytilt.core.steps import (
     Applied,
     Apply,
@@ -268,6 +269,10 @@ class ContainerEngine(Builder, Pruner, Publisher, Deployer, Containers, Observer
 
     def describe(self) -> str:
         """One line for people: product, version, where."""
+        ...
+
+    def found(self, resource: Resource) -> tuple[Container, ...]:
+        """The containers of a Compose service that run now, whoever brought them up."""
         ...
 
     def close(self) -> None:

@@ -25,7 +25,7 @@ from ipytilt import processes
 from ipytilt.core.images import parse
 from ipytilt.core.paths import Matcher
 from ipytilt.core.prune import Prune
-from ipytilt.core.spec import Compose, DockerBuild, Image
+from ipytilt.core.spec import Compose, DockerBuild, Image, Resource
 from ipytilt.core.steps import (
     Applied,
     Apply,
@@ -275,6 +275,12 @@ class SandboxEngine:
             if self._containers.get(container.plan.resource) is container:
                 del self._containers[container.plan.resource]
         self._note_change()
+
+    def found(self, resource: Resource) -> tuple[Container, ...]:
+        """See `ContainerEngine`."""
+        with self._lock:
+            container = self._containers.get(resource.name)
+        return (container.value,) if container is not None and container.running else ()
 
     # ------------------------------------------------------------------------------------------ Containers
 

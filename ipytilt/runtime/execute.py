@@ -12,6 +12,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
@@ -19,7 +20,7 @@ from ipytilt.core.events import ErrorInfo, Failed, Ok, Outcome, Stopped
 from ipytilt.core.live import command_text, mapped, run_steps
 from ipytilt.core.paths import Matcher
 from ipytilt.core.plan import Update
-from ipytilt.core.spec import DockerBuild, Kind, LiveUpdate, RunStep
+from ipytilt.core.spec import DockerBuild, Image, Kind, LiveUpdate, RunStep
 from ipytilt.core.steps import (
     Applied,
     Apply,
@@ -39,6 +40,7 @@ from ipytilt.core.steps import (
 from ipytilt.engines.base import ClusterEngine, ContainerEngine, Containers, Deployer, LocalEngineLike, Work
 from ipytilt.engines.context import readable, walk
 from ipytilt.errors import Broke, Cancelled, Rejected, TiltError, Unavailable
+from ipytilt.runtime.earlier import Earlier, context_files
 from ipytilt.runtime.ledger import Ledger
 
 _SHOWN_FILES = 20
@@ -68,6 +70,14 @@ class Engines:
                 return self.clusters
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What is kept for sessions to come: what was brought into containers, and what images were built of."""
+
+    ledger: Ledger
+    images: Earlier
+
+
 StepStartedHook = Callable[[int, str], None]
 """`hook(index, title)`, called when a step of the first branch begins."""
 
@@ -86,14 +96,14 @@ class _Yield:
 
 
 def perform(
-    update: Update, engines: Engines, work: Work, *, on_step: StepStartedHook, directory: str, ledger: Ledger
+    update: Update, engines: Engines, work: Work, *, on_step: StepStartedHook, directory: str, memory: Memory
 ) -> tuple[Outcome, tuple[tuple[str, float], ...]]:
     """Carry the update out; never raises. Returns the outcome and what each step took, in seconds.
 
-    Log lines show paths below `directory` relative to it; `ledger` is told what goes into containers.
+    Log lines show paths below `directory` relative to it; `memory` is told what other sessions should know.
     """
     branches = [
-        _Branch(update, steps, engines, work=work, directory=directory, ledger=ledger) for steps in update.branches
+        _Branch(update, steps, engines, work=work, directory=directory, memory=memory) for steps in update.branches
     ]
     threads = [
         threading.Thread(target=b.run, args=(lambda *_: None,), name=f"ipytilt-run-{update.run}-{i}", daemon=True)
@@ -159,13 +169,13 @@ class _Branch:
         *,
         work: Work,
         directory: str,
-        ledger: Ledger,
+        memory: Memory,
     ) -> None:
         self._update = update
         self._steps = steps
         self._engines = engines
         self._work = work
-        self._ledger = ledger
+        self._memory = memory
         self._prefix = directory.rstrip("/") + "/"
         self.result = _Yield()
 
@@ -248,12 +258,13 @@ class _Branch:
     def _catch_up(self, step: CatchUp) -> bool:
         """Send what differs and nothing else, then run what that triggers, and what has to run anyway."""
         where, inside = step.container, self._engines.inside(step.container)
+        rules = step.image.live_update or LiveUpdate(base="/")
         self._work.log(f"Catching up: comparing container {where.name} with the files here")
         matcher = Matcher(step.ignores)
-        brought = self._ledger.brought(where.id)
+        brought = self._memory.ledger.brought(where.id) | self._memory.images.gone(step.image, where.image)
         lost = {path for path in brought if not os.path.lexists(path) and not matcher.ignores(path)}
-        here = _below(step.rules, matcher, directories=True)
-        sorted_out = mapped(step.rules, tuple(sorted(lost.union(here, step.changed))))
+        here = _below(rules, matcher, directories=True)
+        sorted_out = mapped(rules, tuple(sorted(lost.union(here, step.changed))))
         stopped = set(sorted_out.stopped)
         with _in_container(self.result, where.id):
             able = tuple(copy for copy in sorted_out.copies if copy.local not in stopped)
@@ -264,7 +275,7 @@ class _Branch:
         else:
             self._work.log(f"No file of container {where.name} differs")
         changed = tuple(sorted({copy.local for copy in copies}.union(step.changed)))
-        due = mapped(step.rules, changed, step.unmet)
+        due = mapped(rules, changed, step.unmet)
         if not self._run_steps(due.runs, where):
             return False
         if due.restart and (changed or due.runs):
@@ -275,7 +286,7 @@ class _Branch:
     def _send(self, where: Container, copies: tuple[Copy, ...]) -> None:
         inside = self._engines.inside(where)
         if inside.lasting:
-            self._ledger.later(self._update.resource, where.id, [copy.local for copy in copies])
+            self._memory.ledger.later(self._update.resource, where.id, [copy.local for copy in copies])
         with _in_container(self.result, where.id):
             inside.sync(where, copies, self._work)
 
@@ -320,7 +331,38 @@ class _Branch:
             return step.unless
         if step.unless is not None:
             self._work.log(f"Rebuilding {step.image.ref} because image not found in image store")
-        return containers.build(self._with_bases(step), self._work)
+        found = self._found(step)
+        return found or self._noted(step.image, lambda: containers.build(self._with_bases(step), self._work))
+
+    def _found(self, step: BuildImage) -> Built | None:
+        """What an earlier session built, if its container can stay."""
+        if step.found_in is None:
+            return None
+        with suppress(OSError):  # what cannot be read is for the build to say
+            found = self._memory.images.usable(step.image, self._engines.containers.found(step.found_in))
+            if found is not None:
+                text = "live updates bring what has changed since" if found.stale else "nothing has changed since"
+                self._work.log(f"The container of an earlier session stays, with its image {found.local_ref}: {text}")
+            return found
+        return None
+
+    def _noted(self, image: Image, build: Callable[[], Built]) -> Built:
+        """Build, and note for later sessions what was built of what."""
+        last = self._steps[-1]
+        if not (image.live_update and isinstance(image.build, DockerBuild) and self._engines.containers.lasting):
+            return build()
+        if not isinstance(last, Apply) or last.resource.kind != "compose":
+            return build()
+        try:
+            files = context_files(image)
+        except OSError:
+            return build()  # which says what cannot be read
+        built = build()
+        try:
+            self._memory.images.note(image, built, files)
+        except OSError as error:
+            self._work.log(f"cannot note what {image.ref} was built of, for a later session: {error}", "debug")
+        return built
 
     def _publish(self, step: PublishImage) -> None:
         """Make the image this update has just built known to the cluster; one that was there before still is."""

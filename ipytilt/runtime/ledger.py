@@ -17,6 +17,8 @@ import threading
 from collections.abc import Collection, Sequence
 from contextlib import suppress
 
+from ipytilt.engines.cache import make_room
+
 KEPT_RECORDS = 100
 """How many containers are remembered, those written to last; most of the others are gone."""
 KEPT_PATHS = 50_000
@@ -77,7 +79,7 @@ class Ledger:
         known -= gone
         path = self._path(container_id)
         if not os.path.exists(path):
-            self._make_room()
+            make_room(self._folder, KEPT_RECORDS)
         with open(path, "a", encoding="ascii") as file:
             file.write("\n" + json.dumps([sorted(come), sorted(gone)]))  # whatever the line before ended like
 
@@ -93,14 +95,6 @@ class Ledger:
                         known.update(come)
                         known.difference_update(gone)
         return known
-
-    def _make_room(self) -> None:
-        os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        with os.scandir(self._folder) as entries:
-            oldest_last = sorted(entries, key=lambda entry: entry.stat().st_mtime, reverse=True)
-        for entry in oldest_last[KEPT_RECORDS - 1 :]:
-            with suppress(FileNotFoundError):  # another session does the same
-                os.unlink(entry.path)
 
     def _path(self, container_id: str) -> str:
         return os.path.join(self._folder, re.sub(r"[^\w.-]", "_", container_id)[-200:])

@@ -33,7 +33,8 @@ from ipytilt.errors import Cancelled, TiltError, UsageError
 from ipytilt.runtime import waiting
 from ipytilt.runtime.claims import Claims
 from ipytilt.runtime.controller import Controller
-from ipytilt.runtime.execute import Engines
+from ipytilt.runtime.earlier import Earlier
+from ipytilt.runtime.execute import Engines, Memory
 from ipytilt.runtime.ledger import Ledger
 from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Logs
 from ipytilt.runtime.presses import Presses
@@ -99,7 +100,7 @@ class Session:
             settle=self._settle,
             may_act=self._may_act,
             directory=self.config.directory,
-            ledger=Ledger(cache_folder("containers")),
+            memory=Memory(Ledger(cache_folder("containers")), Earlier(cache_folder("images"))),
         )
         self._standing = Standing(
             self.engines,

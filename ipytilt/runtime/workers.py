@@ -18,8 +18,7 @@ from ipytilt.core.spec import Spec
 from ipytilt.core.state import TILTFILE, Cause
 from ipytilt.engines.base import Work
 from ipytilt.errors import Cancelled
-from ipytilt.runtime.execute import Engines, info_of, kind_of, perform
-from ipytilt.runtime.ledger import Ledger
+from ipytilt.runtime.execute import Engines, Memory, info_of, kind_of, perform
 from ipytilt.runtime.logs import ALL, Logs
 
 Post: TypeAlias = Callable[[ev.Event], None]
@@ -45,7 +44,7 @@ class Workers:
         settle: Callable[[], None],
         may_act: Callable[[str], bool],
         directory: str,
-        ledger: Ledger,
+        memory: Memory,
     ) -> None:
         """`settle` waits for what was saved to be known; `may_act`: a resource is not another session's."""
         self._engines = engines
@@ -55,7 +54,7 @@ class Workers:
         self._settle = settle
         self._may_act = may_act
         self._directory = directory
-        self._ledger = ledger
+        self._memory = memory
         self._lock = threading.Lock()
         self._running: dict[int, tuple[threading.Thread, Work]] = {}
 
@@ -117,7 +116,7 @@ class Workers:
                 raise Cancelled("another session has taken it over")
             work.log(headline(update.cause, self._directory))
             outcome, times = perform(
-                update, self._engines(), work, on_step=on_step, directory=self._directory, ledger=self._ledger
+                update, self._engines(), work, on_step=on_step, directory=self._directory, memory=self._memory
             )
             if isinstance(outcome, ev.Ok) and update.lane == "full":
                 self._settle()  # what this update wrote is known before its end is
@@ -134,12 +133,12 @@ class Workers:
     def _write_down(self, update: Update, outcome: ev.Outcome, work: Work) -> None:
         """Keep what a later session has to know of the containers; nobody waits for that."""
         try:
-            self._ledger.write()
+            self._memory.ledger.write()
             if update.lane == "down":
-                self._ledger.forget(update.resource)
+                self._memory.ledger.forget(update.resource)
             for applied in outcome.applied if isinstance(outcome, ev.Ok) else ():
                 if applied.containers:
-                    self._ledger.forget(applied.resource, but=[container.id for container in applied.containers])
+                    self._memory.ledger.forget(applied.resource, but=[container.id for container in applied.containers])
         except OSError as error:
             text = f"cannot note what is in the containers, for a session that finds them there: {error}"
             work.log(text, "debug")

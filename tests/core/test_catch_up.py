@@ -10,7 +10,7 @@ from ipytilt.core import events as ev
 from ipytilt.core.explain import what_if
 from ipytilt.core.spec import LiveUpdate
 from ipytilt.core.state import CATCH_UP, CONFIG
-from ipytilt.core.steps import Applied, CatchUp, Container, ExecIn, Pod, SyncFiles
+from ipytilt.core.steps import Applied, BuildImage, CatchUp, Container, ExecIn, Pod, SyncFiles
 from tests.core.rows import held, kubernetes, only, running
 from tests.support.core import MANUAL, ROOT, World, applied, failed, image, rules, service, spec
 
@@ -258,6 +258,43 @@ def test_the_pod_of_an_earlier_session_is_compared(started: str, *, compared: bo
     assert bool(world.lanes()) == compared
     if compared:
         assert catch_up(world).container == inside
+
+
+def builds(world: World) -> dict[str, str]:
+    """The images the running update builds, each with the resource an earlier session may have left it in."""
+    steps = [step for step in only(world).branches[0] if isinstance(step, BuildImage)]
+    return {step.image.ref: step.found_in.name if step.found_in else "" for step in steps}
+
+
+def test_only_the_first_deploy_takes_what_an_earlier_session_built() -> None:
+    world = World(spec(service("web", "web"), images=[image("web", live=LIVE)]))
+    assert builds(world) == {"web": "web"}
+    world.finish("web")
+    world.save("src/stop")
+    assert builds(world) == {"web": ""}
+
+
+def test_only_what_is_updated_live_and_stands_alone_is_taken_from_an_earlier_session() -> None:
+    images = [image("base", "base", live=LIVE), image("web", "web", live=LIVE, bases=("base",))]
+    assert builds(World(spec(service("web", "base", "web"), images=images))) == {"base": "", "web": ""}
+    assert builds(World(spec(service("web", "web"), images=[image("web")]))) == {"web": ""}
+    assert builds(World(spec(kubernetes("web", "web"), images=[image("web", live=LIVE)]))) == {"web": ""}
+
+
+def test_every_container_of_an_image_of_an_earlier_session_is_compared() -> None:
+    world = World(spec(service("web", "web"), images=[image("web", live=LIVE)]))
+    outcome = world.success(only(world))
+    stale = tuple(replace(one, digest="sha256:1", stale=True) for one in outcome.built)
+    world.finish("web", replace(outcome, built=stale))
+    assert "an earlier session" in only(world).cause.because[0].text
+    world.settle()
+    world.see("web", Container("new", "web-1", "web", "running", image="sha256:1"))
+    assert catch_up(world).container.id == "new"
+    world.settle()
+    world.save("src/stop")
+    world.settle()
+    assert world.lanes() == []
+    assert world.history[-1].lane == "full"
 
 
 def test_a_question_about_a_path_is_answered_for_a_known_container() -> None:

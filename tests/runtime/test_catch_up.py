@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from ipytilt.core.state import CATCH_UP
+from ipytilt.core.steps import Apply
+from ipytilt.engines.base import Work
 from tests.support.project import Project
 
 pytestmark = pytest.mark.timeout(180)
@@ -83,6 +86,58 @@ def test_the_container_of_an_earlier_session_stays_and_gets_only_what_differs(le
         second.write("app/file.txt", "live again\n")
         second.ready()
         assert second.content("/app/file.txt") == "live again"
+    finally:
+        second.close()
+
+
+@pytest.mark.docker
+@pytest.mark.compose
+def test_what_was_updated_live_needs_no_new_image_in_the_next_session(left: Project, folder: Path) -> None:
+    before, built = left.container().id, left.session.state.images["app-image"].built
+    second = Project(folder, "docker")
+    try:
+        second.write("app/file.txt", "changed while nobody looked\n")
+        (folder / "app/same.txt").unlink()
+        second.up()
+        assert built is not None
+        assert second.session.state.images["app-image"].built == replace(built, stale=True)
+        assert second.container().id == before
+        assert "The container of an earlier session stays" in second.log()
+        assert second.content("/app/file.txt") == "changed while nobody looked"
+        assert second.content("/app/new.txt") == "new"
+        assert second.content("/app/program.log") == "mine"
+        assert second.in_container("ls", "/app/same.txt")[0] != 0
+        resource = second.session.resource("app")
+        step = Apply(resource, (replace(built, stale=True),), recreate=True)
+        second.session.engines().containers.apply(step, Work(lambda *_: None))
+        second.until(lambda s: before not in s.tracks["app"].containers and not s.runs)
+        second.ready()
+        assert second.content("/app/file.txt") == "changed while nobody looked"
+        assert second.content("/app/new.txt") == "new"
+        assert second.in_container("ls", "/app/same.txt", "/app/program.log")[1].count("No such file") == 2
+        second.write("app/stop", "needs an image\n")
+        second.ready()
+        found = second.session.state.images["app-image"].built
+        assert found is not None
+        assert not found.stale
+        assert second.content("/app/stop") == "needs an image"
+    finally:
+        second.close()
+
+
+@pytest.mark.docker
+@pytest.mark.compose
+def test_what_needs_an_image_is_built_by_the_next_session(left: Project, folder: Path) -> None:
+    before = left.container().id
+    second = Project(folder, "docker")
+    try:
+        second.write("app/file.txt", "first\n")
+        second.write("app/stop", "needs an image\n")
+        second.up()
+        assert second.container().id != before
+        assert lanes(second) == ["full ok"]
+        assert second.content("/app/stop") == "needs an image"
+        assert second.content("/app/new.txt") == "new"
     finally:
         second.close()
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ipytilt.core.prune import Prune
-from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Delete, Order
+from ipytilt.core.spec import Resource
+from ipytilt.core.steps import Applied, Apply, BuildImage, Built, Container, Delete, Order
 from ipytilt.engines.base import Holdings, Log, Post, Stop, Work
 from ipytilt.engines.docker.builder import DockerBuilder
 from ipytilt.engines.docker.client import ENGINE, Daemon, find_daemon
@@ -63,6 +64,10 @@ class DockerEngine(DockerContainers):
     def apply(self, step: Apply, work: Work) -> Applied:
         """See `base.Deployer`."""
         return self._deployer.apply(step, work)
+
+    def found(self, resource: Resource) -> tuple[Container, ...]:
+        """See `base.ContainerEngine`."""
+        return self._deployer.found(resource)
 
     def delete(self, step: Delete, work: Work) -> None:
         """See `base.Deployer`."""

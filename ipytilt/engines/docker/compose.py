@@ -58,6 +58,10 @@ class ComposeDeployer:
         found = tuple(self._containers(target))
         return Applied(step.resource.name, found, kept=tuple(c.id for c in found if c.id in before))
 
+    def found(self, resource: Resource) -> tuple[Container, ...]:
+        """See `base.ContainerEngine`."""
+        return tuple(container for container in self._containers(_target(resource)) if container.running)
+
     def delete(self, step: Delete, work: Work) -> None:
         """See `base.Deployer`. Needs none of the project's files, which may be gone by now.
 
