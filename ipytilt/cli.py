@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ipytilt.core.events import Source
 from ipytilt.engines.choose import ENGINES, named
-from ipytilt.errors import TiltError, TiltfileError, UsageError
+from ipytilt.errors import EngineError, TiltError, TiltfileError, UsageError
 
 if TYPE_CHECKING:
     from ipytilt.runtime.logs import Logs
@@ -57,7 +57,7 @@ def _do(options: argparse.Namespace, source: Source, args: tuple[str, ...]) -> i
         case "ci":
             return _ci(source, args, _config(source, options), options.timeout)
         case "down":
-            return _down(source, args, named(options.engine or "", os.environ))
+            return _down(source, args, options)
         case "explain":
             return _explain(source, args, options.path)
         case "lint":
@@ -76,6 +76,8 @@ def _parser() -> argparse.ArgumentParser:
     ci = commands.add_parser("ci", help="start what a Tiltfile asks for, wait until it has come up once, and end")
     ci.add_argument("--timeout", type=_seconds, help="seconds for all of it; 0: no limit (default: ci_settings)")
     down = commands.add_parser("down", help="take down what a Tiltfile asks for")
+    down.add_argument("--delete-namespaces", action="store_true", help="also namespaces among the Kubernetes objects")
+    down.add_argument("--delete-volumes", action="store_true", help="also the volumes of Compose projects")
     explain = commands.add_parser("explain", help="say what a change of a file would do, without touching anything")
     lint = commands.add_parser("lint", help="list likely mistakes of a Tiltfile, and what Tilt itself refuses")
     result = commands.add_parser("tiltfile-result", help="evaluate a Tiltfile and print what it asks for, as JSON")
@@ -132,20 +134,32 @@ def _loaded(source: Source, args: tuple[str, ...], subcommand: str) -> Loaded:
     return load((source,), args, DiskHost(subcommand=subcommand))
 
 
-def _down(source: Source, args: tuple[str, ...], engine: str) -> int:
+def _down(source: Source, args: tuple[str, ...], options: argparse.Namespace) -> int:
     from ipytilt.core.steps import Delete
     from ipytilt.engines.base import Work
     from ipytilt.engines.choose import choose
+    from ipytilt.engines.kubernetes import KubernetesEngine
 
-    resources = [r for r in _loaded(source, args, "down").spec.resources if r.kind == "compose"]
-    containers, note = choose(engine, os.environ)
+    spec = _loaded(source, args, "down").spec
+    containers, note = choose(named(options.engine or "", os.environ), os.environ)
     print(note)
+    clusters = KubernetesEngine(containers)
+    problems: list[EngineError] = []
     try:
-        for resource in reversed(resources):
-            containers.delete(Delete(resource), Work(lambda text, _level: print(text)))
+        for resource in spec.dependants_first():
+            if resource.kind == "local" or resource.name not in spec.enabled:
+                continue
+            deployer = clusters if resource.kind == "kubernetes" else containers
+            step = Delete(resource, namespaces=options.delete_namespaces, volumes=options.delete_volumes)
+            try:
+                deployer.delete(step, Work(lambda text, _level: print(text)))
+            except EngineError as problem:  # the others go nevertheless
+                problems.append(problem)
     finally:
+        clusters.close()
         containers.close()
-    return EXIT_OK
+    print("".join(f"{one.render()}\n" for one in problems), end="", file=sys.stderr)
+    return EXIT_ERROR if problems else EXIT_OK
 
 
 def _convert(options: argparse.Namespace, args: list[str] | None) -> int:

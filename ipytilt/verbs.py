@@ -161,9 +161,14 @@ def _up(session: Session, words: argparse.Namespace) -> Answer:
     return Answer(panel=True)
 
 
-@verb("down", "Take down everything that was deployed, and stop local servers.")
-def _down(session: Session, words: argparse.Namespace) -> Answer:  # noqa: ARG001 - one signature for all verbs
-    session.down()
+@verb(
+    "down",
+    "Take down everything that was deployed, and stop local servers.",
+    arg("--delete-namespaces", action="append_const", dest="also", const="namespaces", help="also of clusters"),
+    arg("--delete-volumes", action="append_const", dest="also", const="volumes", help="also of Compose projects"),
+)
+def _down(session: Session, words: argparse.Namespace) -> Answer:
+    session.down(*words.also or ())
     session.wait_taken_down()
     return Answer("Everything is down. %tilt up starts it again.")
 

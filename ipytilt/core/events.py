@@ -145,9 +145,13 @@ class RerunSet:
 
 @dataclass(frozen=True, slots=True)
 class DownRequested:
-    """Everything deployed is to be taken down; nothing starts again until a source is put or a trigger comes."""
+    """Everything deployed is to be taken down; nothing starts again until a source is put or a trigger comes.
+
+    `also` says what goes besides: "namespaces" of clusters, "volumes" of Compose projects.
+    """
 
     at: float
+    also: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

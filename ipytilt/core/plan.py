@@ -245,7 +245,7 @@ class _Board:
         is_circle = not going and len(ready) == len(leaving) and needed >= set(ready)
         for name in ready:
             if name not in needed or is_circle:
-                steps = (Delete(leaving[name], _kept(self.state, name)),)
+                steps = (_delete(self.state, leaving[name]),)
                 self.start(Update(self.next_run, name, "down", self.state.seq, Cause(("Removed",)), (steps,)))
             else:
                 self.holds[name] = Hold("taking-down", "what depends on it is taken down first", (name,))
@@ -354,6 +354,11 @@ def _apply(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:
         pods=tuple(dict.fromkeys(t.container.pod for t in track.containers.values() if t.trouble or track.broken)),
         settings=state.spec.settings.update,
     )
+
+
+def _delete(state: State, resource: Resource) -> Delete:
+    also = state.down_also if state.down else ()
+    return Delete(resource, _kept(state, resource.name), "namespaces" in also, "volumes" in also)
 
 
 def _kept(state: State, name: str) -> tuple[ObjectRef, ...]:

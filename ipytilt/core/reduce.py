@@ -70,7 +70,7 @@ def reduce(state: State, event: ev.Event) -> State:  # noqa: C901, PLR0912 - one
         case ev.RerunSet():
             return rerun_set(state, event)
         case ev.DownRequested():
-            return down_requested(state)
+            return down_requested(state, event)
         case ev.PacesSet():
             return replace(state, paces=event.paces, revision=state.revision + 1)
         case ev.PruneRequested() | ev.PruneFinished():

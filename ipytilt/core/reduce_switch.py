@@ -27,11 +27,11 @@ def enabled(state: State, event: ev.Enabled) -> State:
     return replace(state, revision=state.revision + 1)
 
 
-def down_requested(state: State) -> State:
+def down_requested(state: State, event: ev.DownRequested) -> State:
     """Everything is to be taken down; nothing starts until somebody asks for it."""
     for resource in state.spec.resources:
         state = take_down(state, resource)
-    return replace(state, down=True, claims={})  # whoever is next may have it
+    return replace(state, down=True, down_also=event.also, claims={})  # whoever is next may have it
 
 
 def take_down(state: State, resource: Resource) -> State:

@@ -476,6 +476,14 @@ class Spec:
         object.__setattr__(self, "_places", {r.name: place for place, r in enumerate(self.resources)})
         object.__setattr__(self, "_users", users)
 
+    def dependants_first(self) -> tuple[Resource, ...]:
+        """The resources, each before those it depends on; of a circle all at once."""
+        found: list[Resource] = []
+        while left := [one for one in reversed(self.resources) if one not in found]:
+            needed = {dep for one in left for dep in one.resource_deps}
+            found += [one for one in left if one.name not in needed] or left
+        return tuple(found)
+
     def resource(self, name: str) -> Resource | None:
         """The resource of that name, or None."""
         place = self._places.get(name)

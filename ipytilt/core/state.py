@@ -293,6 +293,7 @@ class State:
     handled: tuple[tuple[str, str], ...] = ()
     revision: int = 0
     down: bool = False
+    down_also: frozenset[str] = frozenset()
     crash: str = ""
     now: float = 0.0
 

@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ipytilt.core import ci, claims, status
 from ipytilt.core import events as ev
@@ -274,10 +274,10 @@ class Session:
             raise UsageError(f"{name} does not depend on {wrong[0]}", hint=f"its resource_deps: {known}")
         self.post(ev.RerunSet(name, deps, self.clock()))
 
-    def down(self) -> None:
-        """Take down everything that was deployed."""
+    def down(self, *also: Literal["namespaces", "volumes"]) -> None:
+        """Take down everything that was deployed, and `also` namespaces of clusters, volumes of Compose projects."""
         self.start()
-        self.post(ev.DownRequested(self.clock()))
+        self.post(ev.DownRequested(self.clock(), frozenset(also)))
 
     def prune(self) -> None:
         """Remove old images of the kind ipytilt builds, as soon as nothing is being built."""

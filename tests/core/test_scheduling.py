@@ -7,6 +7,7 @@ from dataclasses import replace
 from ipytilt.core import events as ev
 from ipytilt.core import status
 from ipytilt.core.state import INITIAL
+from ipytilt.core.steps import Delete
 from tests.core.rows import FX_A, built, reused, running
 from tests.support.core import World, failed, image, service, spec
 
@@ -83,3 +84,19 @@ def test_down_takes_everything_down_and_stays_down() -> None:
     assert world.lanes() == []
     world.load(spec(service("web", "web"), images=[image("web", live=FX_A)]))
     assert [u.cause.flags[0] for u in world.started.values()] == [INITIAL]
+
+
+def test_183_what_depends_on_others_is_taken_down_before_them() -> None:
+    wanted = spec(service("a"), service("b", resource_deps=("a",)), service("c", resource_deps=("b",)), service("d"))
+    assert [one.name for one in wanted.dependants_first()] == ["d", "c", "b", "a"]
+    circle = spec(service("a", resource_deps=("b",)), service("b", resource_deps=("a",)), service("c"))
+    assert [one.name for one in circle.dependants_first()] == ["c", "b", "a"]
+
+
+def test_what_goes_besides_is_asked_for() -> None:
+    world = World(spec(service("a")))
+    world.settle()
+    world.post(ev.DownRequested(world.now, frozenset({"volumes"})))
+    step = world.history[-1].branches[0][0]
+    assert isinstance(step, Delete)
+    assert (step.namespaces, step.volumes) == (False, True)

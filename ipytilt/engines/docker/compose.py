@@ -65,17 +65,21 @@ class ComposeDeployer:
     def delete(self, step: Delete, work: Work) -> None:
         """See `base.Deployer`. Needs none of the project's files, which may be gone by now.
 
-        With the last container go the project's networks; volumes stay, as with `docker compose down`.
+        With the last container go the project's networks, and its volumes if that is asked for.
         """
         target = _target(step.resource)
         project = target.project.name
         with self._locked(target.project, work):
             self._remove(target, work)
             if not self._daemon.containers(project):
-                with self._daemon.api(f"removing the networks of {project}") as api:
-                    for network in api.networks(filters={"label": f"{PROJECT_LABEL}={project}"}):
+                mine = {"label": f"{PROJECT_LABEL}={project}"}
+                with self._daemon.api(f"removing what is left of {project}") as api:
+                    for network in api.networks(filters=mine):
                         work.log(f"Removing network {network['Name']}")
                         api.remove_network(network["Id"])
+                    for volume in (api.volumes(filters=mine)["Volumes"] or ()) if step.volumes else ():
+                        work.log(f"Removing volume {volume['Name']}")
+                        api.remove_volume(volume["Name"])
 
     def _containers(self, target: Compose) -> Iterator[Container]:
         found = self._daemon.containers(target.project.name)
