@@ -41,4 +41,6 @@ def take_over_requested(state: State) -> State:
 def _let_go(state: State, scope: str, names: frozenset[str]) -> State:
     runs = {i: replace(run, cancelling=True) if run.resource in names else run for i, run in state.runs.items()}
     leaving = {name: resource for name, resource in state.leaving.items() if scope_of(resource) != scope}
-    return replace(state, runs=runs, leaving=leaving)
+    off = {name for name in names if state.tracks[name].off_at}  # what was to be taken down is not ours any longer
+    tracks = {name: start_over(state, track) if name in off else track for name, track in state.tracks.items()}
+    return replace(state, runs=runs, leaving=leaving, tracks=tracks)

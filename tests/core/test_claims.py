@@ -121,6 +121,7 @@ def test_what_was_about_to_be_taken_down_stays_when_it_is_taken_over() -> None:
     world.turn()
     assert not world.state.leaving
     assert not world.started
+    assert not world.state.tracks["web"].started
 
 
 def test_what_comes_back_is_deployed_anew() -> None:
