@@ -480,10 +480,10 @@ GUARDS: tuple[Guard, ...] = (
     a_serial_local_runs,
     i_am_serial_and_something_runs,
     uncategorized_is_applying,
+    my_cluster_is_away,
     a_part_of_me_is_building,
     my_deps_are_not_ready,
     my_deps_are_updating,
-    my_cluster_is_away,
     no_free_slot,
 )
 """The scheduling policy: the first answer wins."""

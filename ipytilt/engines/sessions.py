@@ -272,6 +272,9 @@ class _Use:
                 gone = self._transport.gone(self._where.id)
                 if last or lost.began or gone:
                     break
+            except EngineError:
+                self._slot.drop()
+                raise
             except TimeoutError:
                 self._slot.drop()
                 raise self._broke(f"nothing moved for {_SILENCE_SECONDS:g} s") from None

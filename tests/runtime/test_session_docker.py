@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from ipytilt.core import status
+from ipytilt.core.state import State
 from tests.support.project import Project
 from tests.support.waiting import eventually
 from tools.rig.daemon import Daemon
@@ -55,6 +60,101 @@ def test_starting_without_a_daemon_says_so_and_works_once_there_is_one(own_docke
         project.until(lambda s: (last := s.tracks["app"].last) is not None and last.result == "ok")
         assert project.content("/app/file.txt") == "first"
     finally:
+        project.close()
+
+
+def is_said(state: State) -> bool:
+    """The update of `app` waits for Docker, and says so."""
+    hold = state.holds.get("app")
+    return hold is not None and hold.reason == "waiting-for-cluster" and "silent" in hold.text
+
+
+@pytest.fixture
+def frozen(own_docker: Daemon) -> Iterator[Frozen]:
+    """A daemon that can be made to hang: it takes connections, and says nothing."""
+    made = Frozen(own_docker)
+    yield made
+    made.thaw()
+
+
+class Frozen:
+    """A daemon under SIGSTOP."""
+
+    def __init__(self, daemon: Daemon) -> None:
+        self.pid = int((daemon.folder / "pid").read_text())
+
+    def freeze(self) -> None:
+        os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        os.kill(self.pid, signal.SIGCONT)
+
+
+HANGS = 45.0  # less than what any single answer may take
+
+
+def test_a_hanging_daemon_is_said_soon_and_all_goes_on_when_it_does(frozen: Frozen, tmp_path: Path) -> None:
+    project = Project(tmp_path, "docker")
+    try:
+        project.up()
+        before = project.container().id
+        frozen.freeze()
+        project.session.store.wait_for(lambda s: "silent" in s.engines.get("compose", ""), HANGS)
+        project.write("app/file.txt", "saved while Docker hung\n")
+        project.session.store.wait_for(is_said, HANGS)
+        frozen.thaw()
+        project.ready()
+        assert project.content("/app/file.txt") == "saved while Docker hung"
+        assert project.container().id == before
+    finally:
+        frozen.thaw()
+        project.close()
+
+
+def test_an_update_that_hangs_with_the_daemon_is_given_up_and_tried_again(frozen: Frozen, tmp_path: Path) -> None:
+    project = Project(tmp_path, "docker")
+    try:
+        project.up()
+        frozen.freeze()
+        project.write("app/file.txt", "sent to a daemon that hangs\n")
+        project.session.store.wait_for(is_said, HANGS)
+        assert project.record().result == "error"
+        assert "silent" in project.record().error
+        frozen.thaw()
+        project.ready()
+        assert project.content("/app/file.txt") == "sent to a daemon that hangs"
+    finally:
+        frozen.thaw()
+        project.close()
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["at rest", "in an update"])
+def test_a_session_ends_in_time_whatever_docker_does(frozen: Frozen, tmp_path: Path, busy: bool) -> None:  # noqa: FBT001
+    project = Project(tmp_path, "docker")
+    project.up()
+    frozen.freeze()
+    if busy:
+        project.write("app/file.txt", "never arrives\n")
+        project.until(lambda s: bool(s.runs))
+    ended = threading.Thread(target=project.session.stop, name="stopping", daemon=True)
+    ended.start()
+    ended.join(HANGS / 4)  # two seconds, and what a busy machine adds
+    assert not ended.is_alive()
+    frozen.thaw()
+
+
+def test_a_session_that_begins_with_a_hanging_daemon_says_so(frozen: Frozen, tmp_path: Path) -> None:
+    frozen.freeze()
+    project = Project(tmp_path, "docker")
+    try:
+        project.load()
+        project.session.store.wait_for(
+            lambda s: (last := s.tracks["app"].last) is not None and "silent" in last.error, HANGS
+        )
+        frozen.thaw()
+        project.until(lambda s: (last := s.tracks["app"].last) is not None and last.result == "ok")
+    finally:
+        frozen.thaw()
         project.close()
 
 

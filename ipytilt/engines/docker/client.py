@@ -23,7 +23,13 @@ ENGINE = "docker"
 PROJECT_LABEL = "com.docker.compose.project"
 SERVICE_LABEL = "com.docker.compose.service"
 _ONE_OFF_LABEL = "com.docker.compose.oneoff=False"
+PULSE_SECONDS = 3.0
+"""A daemon that has been silent for so long is asked whether it still answers."""
 _ANSWER_SECONDS = 60.0
+EXEC_SECONDS = 8.0
+"""A daemon that is there has begun to run a program in a container by then."""
+_FIRST_ANSWER_SECONDS = 10.0  # of what may turn out to be stopped, or no daemon at all
+_PULSE_ANSWER_SECONDS = 4.0
 _GONE = re.compile(r"(?i)no such (container|exec)|no container with name or id|is (not running|restarting|paused)")
 _GONE_STATES = frozenset({"exited", "dead", "removing"})
 
@@ -64,7 +70,14 @@ class Daemon:
 
     def stream(self, path: str, *, params: Mapping[str, str], timeout: float | None) -> Connection:
         """A GET whose answer goes on and on; `timeout` is the longest silence, in seconds."""
-        return self._open("GET", path, params=params, timeout=timeout)
+        connection = self._open("GET", path, params=params, timeout=timeout and _FIRST_ANSWER_SECONDS)
+        connection.socket.settimeout(timeout)
+        return connection
+
+    def check(self) -> None:
+        """Raise Unavailable unless the daemon answers now: a stopped one still takes connections, and says nothing."""
+        with self.api(timeout=_PULSE_ANSWER_SECONDS) as api:
+            api.ping()
 
     def upload(self, path: str, *, params: Mapping[str, Any], data: Iterator[bytes]) -> Connection:
         """A POST of an archive, with the user's registry credentials, whose answer goes on for long."""
@@ -76,7 +89,7 @@ class Daemon:
     def hijack(self, path: str, body: Mapping[str, object]) -> Connection:
         """A POST after which the connection belongs to the program at the other end."""
         headers = {"Content-Type": "application/json", "Connection": "Upgrade", "Upgrade": "tcp"}
-        return self._open("POST", path, data=json.dumps(body), headers=headers, timeout=_ANSWER_SECONDS)
+        return self._open("POST", path, data=json.dumps(body), headers=headers, timeout=EXEC_SECONDS)
 
     def inspect(self, container_id: str) -> Container:
         """The container as it is now. Raises Broke if there is none."""
@@ -228,8 +241,12 @@ def _refusal(problem: Any, doing: str) -> EngineError:
 
 def _innermost(problem: BaseException) -> str:
     """The words of the system below all wrappers, such as "No such file or directory"."""
+    from requests.exceptions import Timeout
+
     cause: BaseException | None = problem
     while cause is not None:
+        if isinstance(cause, Timeout):
+            return "the Docker daemon does not answer: it is there, but silent"
         if isinstance(cause, OSError) and cause.strerror:
             return f"the Docker daemon does not answer: {cause.strerror}"
         cause = cause.__cause__ or cause.__context__
@@ -250,7 +267,7 @@ def _reached(environ: Mapping[str, str]) -> Daemon:
 
     with translated(""):
         _knock(_settings(environ))
-        with docker.from_env(environment=environ).api as api:
+        with docker.from_env(environment=environ, timeout=_FIRST_ANSWER_SECONDS).api as api:
             said = api.version()
             components = [component.get("Name", "") for component in said.get("Components") or ()]
             return Daemon(environ, said["Version"], api.api_version, is_podman="Podman Engine" in components)

@@ -5,6 +5,7 @@ Called on worker threads and by the `Attach` threads of `engines.sessions`, whic
 
 from __future__ import annotations
 
+import math
 import select
 import ssl
 import time
@@ -14,7 +15,7 @@ from urllib.parse import quote
 from ipytilt.core.steps import Container, Copy
 from ipytilt.engines.base import Work
 from ipytilt.engines.context import Archive
-from ipytilt.engines.docker.client import ENGINE, Daemon, unframed
+from ipytilt.engines.docker.client import ENGINE, EXEC_SECONDS, PULSE_SECONDS, Daemon, unframed
 from ipytilt.engines.sessions import Sessions
 from ipytilt.errors import Broke
 
@@ -91,7 +92,7 @@ class DockerExec:
 
     def __init__(self, daemon: Daemon, container_id: str, argv: Sequence[str], *, stdin: bool) -> None:
         self._daemon = daemon
-        with daemon.api() as api:
+        with daemon.api(timeout=EXEC_SECONDS) as api:
             created = api.exec_create(container_id, list(argv), stdin=stdin, stdout=True, stderr=True)
         self._id: str = created["Id"]
         self._connection = daemon.hijack(f"/exec/{self._id}/start", {"Detach": False, "Tty": False})
@@ -151,9 +152,13 @@ class DockerExec:
         return True
 
     def _wait(self, events: int, timeout: float | None) -> int:
+        """What can be done now. Raises TimeoutError, and Unavailable if the daemon is silent as a whole."""
         poller = select.poll()
         poller.register(self._socket, events)
-        ready = poller.poll(None if timeout is None else timeout * 1000)
-        if not ready:
-            raise TimeoutError
+        left = math.inf if timeout is None else timeout
+        while not (ready := poller.poll(min(left, PULSE_SECONDS) * 1000)):
+            left -= PULSE_SECONDS
+            if left <= 0:
+                raise TimeoutError
+            self._daemon.check()
         return ready[0][1]

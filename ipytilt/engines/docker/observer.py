@@ -14,12 +14,13 @@ from collections.abc import Iterable, Iterator
 from ipytilt.core.spec import Compose, Resource
 from ipytilt.core.steps import Attach, Container, Follow, Observe, Order
 from ipytilt.engines.base import ContainersSeen, EngineSeen, Log, Post, Stop
-from ipytilt.engines.docker.client import PROJECT_LABEL, Connection, Daemon, seconds_of, unframed
+from ipytilt.engines.docker.client import PROJECT_LABEL, PULSE_SECONDS, Connection, Daemon, seconds_of, unframed
 from ipytilt.engines.sessions import Sessions
 from ipytilt.errors import EngineError, Rejected, Unavailable
 from ipytilt.lines import Lines
 
 _STOP_SECONDS = 1.5
+_LAST_STOP_SECONDS = 0.2
 _FIRST_DELAY = 0.2
 _LONGEST_DELAY = 5.0
 _SILENCE_SECONDS = 60.0  # without events: look anyway, the connection may be dead without knowing
@@ -62,6 +63,7 @@ class _Standing:
         self.delay = _FIRST_DELAY  # before the next turn; to be reset once connected
 
     def start(self, name: str) -> Stop:
+        """Begin; `Stop` waits for the thread."""
         thread = threading.Thread(target=self._main, name=name, daemon=True)
         thread.start()
 
@@ -73,6 +75,11 @@ class _Standing:
             thread.join(_STOP_SECONDS)
 
         return stop
+
+    @property
+    def is_connected(self) -> bool:
+        """A connection is being read."""
+        return self._connection is not None
 
     def _main(self) -> None:
         while not self.stopped.is_set():
@@ -120,6 +127,33 @@ class _Observation(_Standing):
                 self._projects.setdefault(target.project.name, []).append((resource, target.service))
         self._posted: dict[str, tuple[Container, ...]] = {}
         self._health: str | None = None
+        self._telling = threading.Lock()
+
+    def start(self, name: str) -> Stop:
+        """As `_Standing.start`, with a thread beside it that feels the daemon's pulse: one that hangs ends nothing."""
+        stop = super().start(name)
+        pulse = threading.Thread(target=self._feel_pulse, name="ipytilt-pulse", daemon=True)
+        pulse.start()
+
+        def stop_both() -> None:
+            stop()
+            pulse.join(_LAST_STOP_SECONDS)
+
+        return stop_both
+
+    def _feel_pulse(self) -> None:
+        silent = False
+        while not self.stopped.wait(PULSE_SECONDS):
+            try:
+                self.daemon.check()
+            except EngineError as problem:
+                silent = True
+                if not self.stopped.is_set():
+                    self._tell_health(problem.message)
+            else:
+                if silent and self.is_connected:  # else it is told once everything was looked at
+                    self._tell_health("")
+                silent = False
 
     def turn(self) -> bool:
         filters = json.dumps({"type": ["container"]})  # Podman knows labels only with their values
@@ -144,8 +178,7 @@ class _Observation(_Standing):
 
     def _answers(self) -> bool:
         try:
-            with self.daemon.api(timeout=2) as api:
-                api.ping()
+            self.daemon.check()
         except EngineError:
             return False
         return True
@@ -159,9 +192,10 @@ class _Observation(_Standing):
                 self._post(ContainersSeen(resource.name, seen))
 
     def _tell_health(self, problem: str) -> None:
-        if self._health != problem:
-            self._health = problem
-            self._post(EngineSeen(self._engine, problem))
+        with self._telling:
+            if self._health != problem:
+                self._health = problem
+                self._post(EngineSeen(self._engine, problem))
 
 
 class _Mark:
