@@ -82,6 +82,13 @@ def live_images(spec: Spec, resource: Resource) -> tuple[str, ...]:
     return tuple(ref for ref in direct if ref in spec.images and spec.images[ref].live_update is not None)
 
 
+def may_be_found(spec: Spec, resource: Resource, ref: str) -> bool:
+    """An earlier session may have left a container of the image that can be kept: nothing else is made of it."""
+    image = spec.images[ref]
+    alone = not image.depends_on and not any(ref in other.depends_on for other in spec.images.values())
+    return resource.kind == "compose" and alone and image.live_update is not None and bool(image.live_update.syncs)
+
+
 def rules_of(spec: Spec, ref: str) -> LiveUpdate:
     """The live-update rules of an image; none at all for an image without."""
     return spec.images[ref].live_update or LiveUpdate(base="/")

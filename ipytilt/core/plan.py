@@ -314,7 +314,8 @@ def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
         if good is None or isinstance(state.spec.images[ref].build, DockerBuild):  # what a command made is believed in
             known = ((b, state.images[b].built) for b in bases if b in state.images)
             local_refs = tuple((b, k.local_ref) for b, k in known if k)
-            found_in = one.resource if good is None and _may_be_found(state, one, ref) else None
+            first = good is None and not one.track.deployed and not one.force
+            found_in = one.resource if first and live.may_be_found(state.spec, one.resource, ref) else None
             steps.append(BuildImage(state.spec.images[ref], local_refs, good, registry, found_in))
             if isinstance(target, Kubernetes) and ref in deployed:
                 steps.append(PublishImage(state.spec.images[ref], target.context, registry))
@@ -323,14 +324,6 @@ def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
     if isinstance(target, Kubernetes):
         return (*steps, _apply(state, one, tuple(reused)))
     return (*steps, _bring_up(state, one, tuple(reused)))
-
-
-def _may_be_found(state: State, one: Want, ref: str) -> bool:
-    """An earlier session may have left a container of the image that can be kept: nothing else is made of it."""
-    image = state.spec.images[ref]
-    alone = not image.depends_on and not any(ref in other.depends_on for other in state.spec.images.values())
-    first = not one.track.deployed and not one.force and one.resource.kind == "compose"
-    return first and alone and image.live_update is not None and bool(image.live_update.syncs)
 
 
 def _bring_up(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:

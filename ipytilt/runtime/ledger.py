@@ -56,6 +56,9 @@ class Ledger:
             for resource, container_id, paths in pending:
                 self._owners[container_id] = resource
                 self._note(container_id, paths)
+            for container_id in list(self._known)[:-KEPT_RECORDS]:  # those of pods are not said to be gone
+                del self._known[container_id]
+                self._owners.pop(container_id, None)
 
     def forget(self, resource: str, *, but: Collection[str] = ()) -> None:
         """The containers of a resource are gone, all `but` these."""

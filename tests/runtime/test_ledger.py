@@ -74,6 +74,7 @@ def test_a_ledger_is_bounded(tmp_path: Path, here: list[str], monkeypatch: pytes
         one.write()
         os.utime(tmp_path / f"kept/c{number}", (number + 1, number + 1))
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["c2", "c3", "c4"]
+    assert set(one._known) == {"c2", "c3", "c4"}
     one.later("web", "c4", here[1:])
     one.write()
     assert one.brought("c4") == frozenset(here[:1])
