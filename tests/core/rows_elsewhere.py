@@ -1,4 +1,4 @@
-"""The rows that `test_behaviour` does not play: shown by tests of other layers, or waiting for a cluster."""
+"""The rows that `test_behaviour` does not play: shown by tests of other layers."""
 
 from __future__ import annotations
 
@@ -62,6 +62,3 @@ BETTER_ELSEWHERE = {
     "67": "an image without tar is updated through the archive interface of the engine",
 }
 """Row of `ELSEWHERE` -> in what we deliberately do better than Tilt."""
-
-KUBERNETES = {}
-"""Row -> what of the cluster it is about: nothing applies to a cluster yet."""

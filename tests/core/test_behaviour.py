@@ -23,7 +23,7 @@ from tests.core import (  # noqa: F401
     rows_watching,
 )
 from tests.core.rows import ROWS, Row
-from tests.core.rows_elsewhere import BETTER_ELSEWHERE, ELSEWHERE, KUBERNETES
+from tests.core.rows_elsewhere import BETTER_ELSEWHERE, ELSEWHERE
 
 HERE = Path(__file__).resolve().parents[2]
 NUMBERS = [*map(str, range(1, 156)), "155b", *map(str, range(156, 193))]
@@ -52,7 +52,7 @@ def test_row_is_shown_by(number: str, test: str, collected: frozenset[str]) -> N
 
 
 def test_every_row_has_its_place() -> None:
-    placed = [*ROWS, *ELSEWHERE, *KUBERNETES]
+    placed = [*ROWS, *ELSEWHERE]
     assert sorted(placed) == sorted(NUMBERS)
     assert len(NUMBERS) == 193
     assert set(BETTER_ELSEWHERE) <= set(ELSEWHERE)
