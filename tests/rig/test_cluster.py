@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import urllib.request
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tests.support.cluster import KubernetesCluster
 from tools.processes import command_line, parents
 from tools.rig import cluster as rig_cluster
 from tools.rig import images, kube_machine
+from tools.rig.daemon import ROOT
 
 pytestmark = [pytest.mark.kubernetes, pytest.mark.timeout(240)]
 
@@ -39,6 +41,12 @@ def _run(cluster: KubernetesCluster, pod: str) -> tuple[str, str]:
 
 def _docker(*words: str) -> str:
     return subprocess.run(["docker", *words], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def _rig(command: str) -> str:
+    """Return what ``python -m tools.rig cluster COMMAND`` prints."""
+    words = [sys.executable, "-m", "tools.rig", "cluster", command]
+    return subprocess.run(words, cwd=ROOT, check=True, capture_output=True, text=True).stdout.strip()
 
 
 def _fetched(address: str) -> str:
@@ -108,7 +116,8 @@ def test_the_api_server_stops_and_comes_back_with_what_it_knew(cluster: Kubernet
     assert cluster.get("namespace", namespace)["metadata"]["name"] == namespace
 
 
-def test_a_lost_cluster_leaves_nothing_behind(cluster: KubernetesCluster) -> None:
+@pytest.mark.timeout(500)
+def test_a_lost_cluster_leaves_nothing_behind_and_one_by_hand_stays(cluster: KubernetesCluster) -> None:
     _run(cluster, _pod(images.BASE, "sleep", "1000"))
     with cluster.lost() as (folder, before):
         eventually(lambda: not _left_of(folder), timeout=120)
@@ -119,6 +128,17 @@ def test_a_lost_cluster_leaves_nothing_behind(cluster: KubernetesCluster) -> Non
             if where.exists()
         }
         assert logs == {where: sorted(names) for where, names in before["logs"].items()}
+        try:
+            kubeconfig = _rig("up")
+            kept = rig_cluster.running()
+            assert kept is not None
+            assert str(kept.kubeconfig) == kubeconfig == _rig("up")
+            assert kubeconfig in _rig("env")
+        finally:
+            ended = _rig("down")
+        assert ended == "ended"
+        eventually(lambda: not _left_of(kept.folder), timeout=120)
+        assert not Path(kubeconfig).exists()
 
 
 def test_what_ended_by_itself_is_started_again(cluster: KubernetesCluster) -> None:

@@ -42,6 +42,8 @@ class Daemon:
             cwd=ROOT,
             stdin=subprocess.DEVNULL if detached else subprocess.PIPE,
             stdout=subprocess.PIPE,
+            # One that stays must not hold open what its caller waits for the end of.
+            stderr=subprocess.DEVNULL if detached else None,
             text=True,
             start_new_session=True,
         )

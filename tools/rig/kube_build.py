@@ -84,7 +84,7 @@ def _compile(tree: Path, *, home: Path) -> Iterator[Path]:
     place.parent.mkdir(parents=True)
     place.symlink_to(tree)
     targets = " ".join(f"cmd/{name}" for name in BUILT)
-    paths = {"HOME": home, "TMPDIR": home, "GOPATH": tree / ".go", "GOCACHE": home / "go"}
+    paths = {"HOME": home, "TMPDIR": home, "GOPATH": tree / ".go"}
     env = {**os.environ, "GOFLAGS": "", **{name: str(path) for name, path in paths.items()}}
     apt.run(["nice", "-n", "10", "make", f"WHAT={targets}"], env=env, cwd=tree)
     for name in BUILT:

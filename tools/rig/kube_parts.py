@@ -21,6 +21,7 @@ API_PORT = 6443
 SERVICE_NETWORK = "10.96.0.0/16"
 SERVICE_ADDRESS = "10.96.0.1"
 PAUSE = "ipytilt-pause:test"
+_READY = 150
 # The API server would wait a minute for its watches to end.
 _PATIENCE = 2
 _ETCD = "http://127.0.0.1:2379"
@@ -44,7 +45,8 @@ class Place:
     def service(self, name: str, flags: Mapping[str, str], *, answers: Callable[[], object]) -> Service:
         """Return one of our programs as a service that logs into the folder."""
         command = [str(self.programs / name), *(f"--{flag}={value}" for flag, value in flags.items())]
-        return Service(command, log=self.folder / f"{name}.log", answers=answers, patience=_PATIENCE)
+        log = self.folder / f"{name}.log"
+        return Service(command, log=log, answers=answers, ready=_READY, patience=_PATIENCE)
 
     def kubectl(self, *words: str) -> str | None:
         """Return what kubectl prints to the cluster's administrator, or None when it fails."""

@@ -13,22 +13,28 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
-_READY_SECONDS = 90
 _LOG_CHARACTERS = 2000
 
 
 class Service:
     """One program; ``answers`` tells whether it is up. Its output is added to ``log``.
 
-    Told to stop, it has ``patience`` seconds to end by itself.
+    It has ``ready`` seconds to come up and, told to stop, ``patience`` seconds to end by itself.
     """
 
     def __init__(
-        self, command: Sequence[str], *, log: Path, answers: Callable[[], object], patience: float = 20
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        answers: Callable[[], object],
+        ready: float = 60,
+        patience: float = 20,
     ) -> None:
         self._command = list(command)
         self._log = log
         self._answers = answers
+        self._ready = ready
         self._patience = patience
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -56,7 +62,7 @@ class Service:
         process = self._process
         if process is None:
             return
-        in_time = until(lambda: process.poll() is not None or self._answers(), _READY_SECONDS)
+        in_time = until(lambda: process.poll() is not None or self._answers(), self._ready)
         if not in_time or process.poll() is not None:
             end = self._log.read_text(errors="replace")[-_LOG_CHARACTERS:]
             raise RuntimeError(f"{Path(self._command[0]).name} did not come up; its log ends:\n{end}")
