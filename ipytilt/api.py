@@ -16,15 +16,13 @@ import atexit
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Self, TypeVar, overload
 
-from ipytilt.core import reruns, status
+from ipytilt.core import reruns
 from ipytilt.core.events import Source
 from ipytilt.core.explain import WhatIf
 from ipytilt.core.paces import Setting, asked_for
-from ipytilt.core.spec import Resource
 from ipytilt.core.state import TILTFILE
 from ipytilt.errors import UsageError
 from ipytilt.runtime import session as runtime
@@ -33,32 +31,11 @@ from ipytilt.runtime.awaiting import wait as wait_in_loop
 from ipytilt.runtime.following import Events
 from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Line
 from ipytilt.tiltfile import program
-from ipytilt.views import story, text, wire
+from ipytilt.views import facts, story, text, wire
 from ipytilt.views.rows import session_view
 
 Program = TypeVar("Program", bound=Callable[[], object])
 DOWN_SECONDS = 60.0
-
-
-@dataclass(frozen=True, slots=True)
-class Status:
-    """How a resource is doing now.
-
-    `update` and `runtime` are Tilt's words ("ok", "error", "pending", "in_progress", "none", ...), `text` says it for
-    people; `waits_for` is why an update is held, `waits_on` whom for. `endpoints` are URLs.
-    """
-
-    resource: str
-    kind: str
-    update: str
-    runtime: str
-    text: str
-    ready: bool
-    up_to_date: bool
-    has_pending_changes: bool
-    waits_for: str = ""
-    waits_on: tuple[str, ...] = ()
-    endpoints: tuple[str, ...] = ()
 
 
 class Lines(list[Line]):
@@ -162,7 +139,8 @@ class Session:
 
         `source` is a text, a path (`Path("Tiltfile")`), or a function without parameters in which the names of
         `ipytilt` are the Tiltfile's; that makes this a decorator, and the function is returned. The same again replaces
-        what it defined before; texts with different `name`s add up. `args` are arguments of the Tiltfile.
+        what it defined before; texts with different `name`s add up. `args` are arguments of the Tiltfile: names of
+        resources to enable, unless it parses them itself.
 
         Raises TiltError as the Tiltfile's error is shown, or after `timeout` seconds; what was good stays in force.
         """
@@ -234,7 +212,7 @@ class Session:
         return list(self)
 
     @property
-    def status(self) -> list[Status]:
+    def status(self) -> list[facts.Status]:
         """How every resource is doing, in the order of definition; `print(session)` shows it as a table."""
         return [self[name].status for name in self]
 
@@ -280,17 +258,26 @@ class Session:
         await wait_in_loop(self._session.store, awaited, timeout)
         return self
 
-    def ci(self, *, timeout: float | None = None) -> Self:
+    def ci(self, *, names: Sequence[str] = (), timeout: float | None = None) -> Self:
         """Wait until everything that starts by itself has come up once: commands done, servers and services ready.
 
-        `timeout` in seconds (0: none) stands above `ci_settings`. Raises CIFailed, whose `reasons` name all that
+        `names` are resources to enable, with what they need, in the place of the Tiltfile's arguments. `timeout` in
+        seconds (0: none) stands above `ci_settings`. Raises CIFailed, whose `reasons` name all that
         failed, as soon as something has failed or the time is over; UsageError if there is nothing to judge.
         """
-        self._session.ci(timeout)
+        self._session.ci(timeout, _names(names) or None)
         return self
 
-    async def async_ci(self, *, timeout: float | None = None) -> Self:  # noqa: ASYNC109 - as above
+    async def async_ci(
+        self,
+        *,
+        names: Sequence[str] = (),
+        timeout: float | None = None,  # noqa: ASYNC109 - as above
+    ) -> Self:
         """`ci`, awaited."""
+        if names:
+            ticket = self._session.set_args(_names(names))
+            await wait_in_loop(self._session.store, waiting.loaded(ticket))
         awaited = await asyncio.to_thread(self._session.passing, timeout)
         await wait_in_loop(self._session.store, awaited)
         return self
@@ -345,9 +332,9 @@ class Handle:
         return f"<{self.name}: {self.status.text}>"
 
     @property
-    def status(self) -> Status:
+    def status(self) -> facts.Status:
         """How it is doing now."""
-        return _status(self._session, self._session.resource(self.name))
+        return facts.status_of(self._session, self._session.resource(self.name))
 
     @property
     def updates(self) -> story.Story:
@@ -445,6 +432,10 @@ class Handle:
         return self
 
 
+def _names(names: Sequence[str]) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
 def _deps(value: object) -> tuple[str, ...]:
     try:
         return reruns.chosen(value)
@@ -461,25 +452,6 @@ def session() -> Session:
             "There is no notebook session here", hint="%load_ext ipytilt makes one; in a script: session = Session()"
         )
     return Session._sharing(cockpit.session)  # noqa: SLF001 - two halves of one face
-
-
-def _status(session: runtime.Session, resource: Resource) -> Status:
-    state = session.state
-    update, running = status.update_status(state, resource), status.runtime_status(state, resource)
-    hold = state.holds.get(resource.name)
-    return Status(
-        resource.name,
-        resource.kind,
-        update.word,
-        running.word,
-        session.logs.scrub(", ".join(filter(None, (update.text, running.text)))),
-        ready=status.is_ready(state, resource),
-        up_to_date=status.is_up_to_date(state, resource),
-        has_pending_changes=status.has_pending_changes(state, resource),
-        waits_for=hold.text if hold else "",
-        waits_on=hold.on if hold else (),
-        endpoints=tuple(endpoint.url for endpoint in status.endpoints(state, resource)),
-    )
 
 
 def _with(seconds: Mapping[str, float], name: str, value: float | None) -> Mapping[str, float]:

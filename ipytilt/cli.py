@@ -37,7 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if options.command in ("export", "import"):
             return _convert(options, args if "--" in (sys.argv[1:] if argv is None else argv) else None)
-        return _do(options, _source(getattr(options, "tiltfile", None) or options.file), tuple(args))
+        file, names = _file_and_names(options)
+        return _do(options, _source(file), (*names, *args))
     except TiltError as error:
         print(error.render(), file=sys.stderr)
         if isinstance(error, TiltfileError):
@@ -55,7 +56,7 @@ def _do(options: argparse.Namespace, source: Source, args: tuple[str, ...]) -> i
         case "up":
             return _up(source, args, _config(source, options))
         case "ci":
-            return _ci(source, args, _config(source, options), options.timeout)
+            return _ci(source, args, _config(source, options), options=options)
         case "down":
             return _down(source, args, options)
         case "explain":
@@ -81,9 +82,18 @@ def _parser() -> argparse.ArgumentParser:
     explain = commands.add_parser("explain", help="say what a change of a file would do, without touching anything")
     lint = commands.add_parser("lint", help="list likely mistakes of a Tiltfile, and what Tilt itself refuses")
     result = commands.add_parser("tiltfile-result", help="evaluate a Tiltfile and print what it asks for, as JSON")
-    for command in (up, ci, down, lint):
+    for command in (down, lint):
         command.add_argument("tiltfile", nargs="?", metavar="TILTFILE", help="the same as -f TILTFILE")
+    ci.add_argument(
+        "--output-snapshot-on-exit", metavar="FILE", help="save in the end what every view shows and the log, as JSON"
+    )
     for command in (up, ci):
+        command.add_argument(
+            "words",
+            nargs="*",
+            metavar="NAME",
+            help="enable only these resources and what they need; the first word may be a Tiltfile",
+        )
         command.add_argument("--takeover", action="store_true", help="take over what a notebook or another shell holds")
     for setting, told in (
         ("rest", "changes rest so long before they are applied"),
@@ -97,7 +107,7 @@ def _parser() -> argparse.ArgumentParser:
     explain.add_argument("path", help="the file")
     args = commands.add_parser("args", help="say which resources a Tiltfile enables with the arguments after --")
     for command in (up, ci, down, explain, lint, args, result):
-        command.add_argument("-f", "--file", default="Tiltfile", help="the Tiltfile (default: ./Tiltfile)")
+        command.add_argument("-f", "--file", metavar="TILTFILE", help="the Tiltfile (default: ./Tiltfile)")
     _add_conversions(commands)
     return parser
 
@@ -118,6 +128,18 @@ def _seconds(text: str) -> float:
     from ipytilt.verbs import seconds
 
     return seconds(text)
+
+
+def _file_and_names(options: argparse.Namespace) -> tuple[str, tuple[str, ...]]:
+    """The Tiltfile, and the resources to enable."""
+    from ipytilt.verbs import tiltfile_and_names
+
+    if not hasattr(options, "words"):
+        return getattr(options, "tiltfile", None) or options.file or "Tiltfile", ()
+    if options.file:
+        return options.file, tuple(options.words)
+    file, names = tiltfile_and_names(options.words, os.getcwd())
+    return file or "Tiltfile", names
 
 
 def _source(file: str) -> Source:
@@ -249,7 +271,7 @@ def _up(source: Source, args: tuple[str, ...], config: Config) -> int:
         session.stop()
 
 
-def _ci(source: Source, args: tuple[str, ...], config: Config, timeout: float | None) -> int:
+def _ci(source: Source, args: tuple[str, ...], config: Config, *, options: argparse.Namespace) -> int:
     from ipytilt.errors import CIFailed, Reported
     from ipytilt.runtime.session import Session
     from ipytilt.verbs import HEALTHY
@@ -260,7 +282,7 @@ def _ci(source: Source, args: tuple[str, ...], config: Config, timeout: float | 
         if args:
             session.set_args(args)
         session.wait_loaded(session.put(source))
-        awaited = session.passing(timeout)
+        awaited = session.passing(options.timeout)
         while not awaited.over(session.state):
             log.more.wait(_LOOK_SECONDS)
             log.show()
@@ -276,7 +298,13 @@ def _ci(source: Source, args: tuple[str, ...], config: Config, timeout: float | 
         print("\n".join(("ERROR:", *error.reasons)), file=sys.stderr)
         return EXIT_ERROR
     finally:
-        session.stop()
+        try:
+            if options.output_snapshot_on_exit:
+                from ipytilt.views import snapshot
+
+                snapshot.write(session, options.output_snapshot_on_exit)
+        finally:
+            session.stop()
 
 
 class _Log:

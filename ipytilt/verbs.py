@@ -147,18 +147,30 @@ def put_cell(session: Session, source: Source, args: tuple[str, ...] | None) -> 
 # ---------------------------------------------------------------------------------------------- the verbs
 
 
-@verb("up", "Load a Tiltfile and start what it asks for.", arg("path", nargs="?", default=""))
+@verb(
+    "up",
+    "Load a Tiltfile and start what it asks for, or only some of it: %tilt up [TILTFILE] [NAMES] [-- TILTFILE ARGS].",
+    arg("names", nargs="*", metavar="TILTFILE or NAME", help="a file, and resources to enable with what they need"),
+)
 def _up(session: Session, words: argparse.Namespace) -> Answer:
-    path = words.path
+    path, names = tiltfile_and_names(words.names, session.config.directory)
     if not path and not session.state.load.good:
         path = "Tiltfile"
-    if words.args is not None:
-        session.wait_loaded(session.set_args(tuple(words.args)))
-    if path:
-        session.wait_loaded(session.put(session.file_source(path)))
+    source = session.file_source(path) if path else None
+    if names or words.args is not None:
+        session.choose((*names, *(words.args or ())), source)
+    elif source is not None:
+        session.wait_loaded(session.put(source))
     elif session.state.down:
         session.wait_loaded(session.set_args(session.state.load.args))
     return Answer(panel=True)
+
+
+def tiltfile_and_names(words: Sequence[str], directory: str) -> tuple[str, tuple[str, ...]]:
+    """What follows `up` or `ci`: the Tiltfile if the first word is a file or reads like one, else ""; resources."""
+    first = words[0] if words else ""
+    is_file = "/" in first or "Tiltfile" in first or os.path.isfile(os.path.join(directory, first))
+    return (first, tuple(words[1:])) if first and is_file else ("", tuple(words))
 
 
 @verb(
@@ -267,13 +279,20 @@ def _wait(session: Session, words: argparse.Namespace) -> Answer:
 
 @verb(
     "ci",
-    "Wait until everything has come up once; fail with the reasons: %tilt ci [--timeout SECONDS] [-- TILTFILE ARGS].",
-    arg("--timeout", type=seconds),
+    "Wait until everything has come up once; fail with the reasons: %tilt ci [NAMES] [-- TILTFILE ARGS].",
+    arg("names", nargs="*", help="only these resources and what they need"),
+    arg("--timeout", type=seconds, help="seconds for all of it; 0: no limit"),
+    arg("--output-snapshot-on-exit", metavar="FILE", help="save in the end what every view shows and the log, as JSON"),
 )
 def _ci(session: Session, words: argparse.Namespace) -> Answer:
-    if words.args is not None:
-        session.wait_loaded(session.set_args(tuple(words.args)))
-    session.ci(words.timeout)
+    chosen = (*words.names, *(words.args or ())) if words.names or words.args is not None else None
+    try:
+        session.ci(words.timeout, chosen)
+    finally:
+        if words.output_snapshot_on_exit:
+            from ipytilt.views import snapshot
+
+            snapshot.write(session, os.path.join(session.config.directory, words.output_snapshot_on_exit))
     return Answer(f"{_status(session, words).text}\n\n{HEALTHY}")
 
 

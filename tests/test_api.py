@@ -218,6 +218,17 @@ def test_ci_raises_with_every_reason(session: Session) -> None:
     assert [reason.partition(":")[0] for reason in caught.value.reasons] == ["bad"]
 
 
+def test_ci_of_some_resources(session: Session) -> None:
+    session.tiltfile("local_resource('good', 'true')\nlocal_resource('bad', 'exit 3')")
+    session.ci(names=["good"], timeout=PATIENCE)
+    with pytest.raises(CIFailed):
+        session.ci(names=["good", "bad"], timeout=PATIENCE)
+    asyncio.run(session.async_ci(names=["good"], timeout=PATIENCE))
+    with pytest.raises(TiltError, match="could not be found"):
+        session.ci(names=["nobody"])
+    session.ci(timeout=PATIENCE)
+
+
 def test_events_are_iterated_from_the_call_on(session: Session) -> None:
     session.tiltfile("local_resource('one', 'true')\nlocal_resource('two', 'true')")
     session.wait(timeout=PATIENCE)

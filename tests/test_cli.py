@@ -175,6 +175,14 @@ local_resource('srv', serve_cmd='sleep 1238', readiness_probe=probe(exec=exec_ac
         "named:update: ",
     ),
     "no time to wait": ("", ("--timeout", "-1"), 2, "-1 is no time to wait"),
+    "only what is named": (
+        "local_resource('a', 'true')\nlocal_resource('b', 'true', resource_deps=['a'])\nlocal_resource('c', 'exit 1')",
+        ("b",),
+        0,
+        "SUCCESS. All workloads are healthy.",
+    ),
+    "a name of nobody": ("local_resource('a', 'true')", ("Tiltfile", "b"), 5, 'could not be found: "b"'),
+    "a Tiltfile by flag": ("local_resource('a', 'true')", ("-f", "Tiltfile", "a"), 0, "SUCCESS"),
 }
 
 
@@ -186,6 +194,15 @@ def test_ci_ends_with_the_verdict(name: str, tmp_path: Path) -> None:
     assert (done.returncode, said in done.stdout + done.stderr) == (status, True), done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "helped").exists()
+
+
+@pytest.mark.parametrize("text, status", [("local_resource('a', 'echo said')", 0), ("fail('on purpose')", 5)])
+def test_ci_leaves_a_snapshot(text: str, status: int, tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text(text)
+    done = ran(tmp_path, "ci", "--engine", "sandbox", "--output-snapshot-on-exit", "shot.json")
+    shot = json.loads((tmp_path / "shot.json").read_text())
+    assert (done.returncode, shot["view"]["order"]) == (status, [] if status else ["a"])
+    assert any("on purpose" in line["text"] or line["text"] == "said" for line in shot["log"])
 
 
 def test_an_interrupted_ci_ends_with_what_it_started(tmp_path: Path) -> None:

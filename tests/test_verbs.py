@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pytest
@@ -70,14 +71,14 @@ def said(session: Session, line: str) -> str:
         ("wait --timeout -1", "-1 is no time to wait"),
         ("wait --timeout inf", "inf is no time to wait"),
         ("ci --timeout -1", "-1 is no time to wait"),
-        ("ci one", "unrecognized arguments: one"),
+        ("ci --output-snapshot-on-exit", "expected one argument"),
         ("wait --timeout 1e300", "1e300 is no time to wait"),
         ("explain", "arguments are required: path"),
         ("explain a b", "unrecognized arguments: b"),
         ("why", "arguments are required: name"),
         ("why nobody", "There is no resource 'nobody'"),
-        ("up nowhere", "There is no file nowhere"),
-        ("up a b", "unrecognized arguments: b"),
+        ("up nowhere/Tiltfile", "There is no file nowhere/Tiltfile"),
+        ("up Tiltfile one", "There is no file Tiltfile"),
         ("args words", "unrecognized arguments: words"),
         ("import", "Cannot read"),
         ("import nowhere --to n.ipynb", "Cannot read"),
@@ -430,3 +431,58 @@ def test_a_button_is_pressed(session: Session, tmp_path: Path) -> None:
 
 def test_old_images_are_removed_when_asked_for(session: Session) -> None:
     assert said(session, "docker-prune") == "There are no old images."
+
+
+# ---------------------------------------------------------------------------------------------- only some of it
+
+
+THREE = """
+local_resource('db', 'true', allow_parallel=True)
+local_resource('api', 'true', resource_deps=['db'], allow_parallel=True)
+local_resource('web', 'false', allow_parallel=True)
+"""
+
+
+def enabled(session: Session) -> list[str]:
+    return [r.name for r in session.state.spec.resources if session.state.enabled(r.name)]
+
+
+@pytest.mark.parametrize("line", ["up api", "up -- api", "ci api", "ci -- api"])
+def test_names_enable_what_they_need_and_nothing_else(session: Session, line: str) -> None:
+    cell(session, THREE)
+    assert enabled(session) == ["db", "api", "web"]
+    said(session, line)
+    assert enabled(session) == ["db", "api"]
+
+
+def test_names_after_a_tiltfile(session: Session, tmp_path: Path) -> None:
+    (tmp_path / "Tiltfile").write_text(THREE)
+    said(session, "up Tiltfile web")
+    assert enabled(session) == ["web"]
+    assert session.state.load.args == ("web",)
+
+
+@pytest.mark.parametrize("verb", ["up", "ci"])
+def test_unknown_names_are_answered_with_the_known_ones_and_forgotten(session: Session, verb: str) -> None:
+    cell(session, THREE)
+    with pytest.raises(TiltError, match=r'could not be found: "wbe"\nIs this a typo\? Existing.*"db", "api", "web"'):
+        said(session, f"{verb} wbe")
+    cell(session, "local_resource('new', 'true')", "cell:2")
+    assert enabled(session) == ["db", "api", "web", "new"]
+
+
+@pytest.mark.parametrize("line, good", [("ci api", True), ("ci web", False), ("ci nobody", False)])
+def test_ci_leaves_a_snapshot_however_it_ends(session: Session, line: str, tmp_path: Path, *, good: bool) -> None:
+    cell(session, THREE)
+    with suppress(TiltError) if not good else nullcontext():
+        said(session, f"{line} --output-snapshot-on-exit shot.json")
+    shot = json.loads((tmp_path / "shot.json").read_text())
+    assert set(shot) == {"createdAt", "view", "log"}
+    assert sorted(shot["view"]["order"]) == ["api", "db", "web"]
+    assert all(set(line) == {"at", "level", "span", "text", "resource"} for line in shot["log"])
+
+
+def test_a_snapshot_that_cannot_be_written_is_said(session: Session) -> None:
+    cell(session, "local_resource('one', 'true')")
+    with pytest.raises(TiltError, match=r"cannot be written to .*nowhere/shot\.json: No such file"):
+        said(session, "ci --output-snapshot-on-exit nowhere/shot.json")

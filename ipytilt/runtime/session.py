@@ -29,7 +29,7 @@ from ipytilt.core.steps import Watch
 from ipytilt.core.unchanged import may_be_dropped
 from ipytilt.engines.base import Work
 from ipytilt.engines.cache import cache_folder
-from ipytilt.errors import Cancelled, TiltError, UsageError
+from ipytilt.errors import Cancelled, Reported, TiltError, UsageError
 from ipytilt.runtime import waiting
 from ipytilt.runtime.claims import Claims
 from ipytilt.runtime.controller import Controller
@@ -215,6 +215,16 @@ class Session:
         self.post(ev.ArgsChanged(args, ticket, self.clock()))
         return ticket
 
+    def choose(self, args: tuple[str, ...], source: ev.Source | None = None) -> State:
+        """Evaluate with other arguments, and a source; if it fails (see `wait_loaded`), those before stand again."""
+        before = self.state.load.args
+        ticket = self.set_args(args)
+        try:
+            return self.wait_loaded(self.put(source) if source else ticket)
+        except Reported:
+            self.set_args(before)
+            raise
+
     def trigger(self, name: str, by: str = "Web Trigger") -> None:
         """Ask for an update. Raises UsageError for an unknown or disabled resource."""
         self._check_active(name)
@@ -270,8 +280,7 @@ class Session:
         resource = self.state.spec.resource(name)
         wrong = [dep for dep in deps if resource and deps != ALL_DEPS and dep not in resource.resource_deps]
         if resource and wrong:
-            known = ", ".join(resource.resource_deps) or "nothing"
-            raise UsageError(f"{name} does not depend on {wrong[0]}", hint=f"its resource_deps: {known}")
+            raise UsageError(f"{name} does not depend on {wrong[0]}", hint="name some of its resource_deps")
         self.post(ev.RerunSet(name, deps, self.clock()))
 
     def down(self, *also: Literal["namespaces", "volumes"]) -> None:
@@ -341,12 +350,15 @@ class Session:
                 raise UsageError(f"{name} does not start by itself, and nobody has triggered it", hint=hint)
         return waiting.settled(names, ready=ready, up_to_date=up_to_date)
 
-    def ci(self, timeout: float | None = None) -> State:
+    def ci(self, timeout: float | None = None, args: tuple[str, ...] | None = None) -> State:
         """Wait until everything that starts by itself has come up once: commands done, servers and services ready.
 
-        `timeout` (seconds, 0: never) stands above `ci_settings`. Raises CIFailed with the reasons as soon as something
-        has failed or the time is over; UsageError if there is nothing to judge.
+        `timeout` (seconds, 0: never) stands above `ci_settings`; `args` take the place of the Tiltfile's arguments.
+        Raises CIFailed with the reasons as soon as something has failed or the time is over; UsageError if there is
+        nothing to judge, and what `wait_loaded` raises.
         """
+        if args is not None:
+            self.choose(args)
         return self.wait_for(self.passing(timeout))
 
     def passing(self, timeout: float | None = None) -> Awaited:
