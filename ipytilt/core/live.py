@@ -12,7 +12,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from ipytilt.core.paths import TEMP_FILES, container_path, is_below, selects
-from ipytilt.core.spec import Compose, Ignore, LiveUpdate, Resource, RunStep, Selection, Spec, Sync, TriggerMode
+from ipytilt.core.spec import (
+    Compose,
+    Ignore,
+    Kubernetes,
+    LiveUpdate,
+    Resource,
+    RunStep,
+    Selection,
+    Spec,
+    Sync,
+    TriggerMode,
+)
 from ipytilt.core.state import Because, Changes, State, Track, Tracked, image_watch, sources_of
 from ipytilt.core.steps import CatchUp, Container, Copy, ExecIn, RestartContainer, Step, SyncAll, SyncFiles
 
@@ -72,7 +83,8 @@ def deployed_images(spec: Spec, resource: Resource) -> tuple[str, ...]:
         direct: tuple[str, ...] = (resource.target.image_built,) if resource.target.image_built else ()
     else:
         used_as_base = {dep for ref in resource.images if ref in spec.images for dep in spec.images[ref].depends_on}
-        direct = tuple(ref for ref in resource.images if ref not in used_as_base)
+        named = resource.target.direct if isinstance(resource.target, Kubernetes) else ()
+        direct = tuple(ref for ref in resource.images if ref in named or ref not in used_as_base)
     return direct
 
 

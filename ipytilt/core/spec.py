@@ -357,7 +357,7 @@ class KubeContext:
 class Kubernetes:
     """The target of a Kubernetes resource; `objects` are documents as canonical JSON, in deploy order.
 
-    `origins` says for each of them where it stands.
+    `origins` says for each of them where it stands; `direct` are the images they name, others are only bases of those.
     """
 
     objects: tuple[str, ...] = ()
@@ -369,6 +369,7 @@ class Kubernetes:
     image_locators: tuple[ImageLocator, ...] = ()
     context: KubeContext = field(default_factory=KubeContext)
     origins: tuple[Origin, ...] = field(default=(), compare=False)
+    direct: tuple[str, ...] = ()
 
 
 Target: TypeAlias = Local | Compose | Kubernetes

@@ -327,6 +327,7 @@ def _target(resource: KubeResource, grouping: _Grouping) -> Kubernetes:
         image_locators=tuple(grouping.locators(ordered)),
         context=grouping.context,
         origins=tuple(item.stands for item in ordered),
+        direct=resource.direct,
     )
 
 

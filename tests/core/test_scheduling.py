@@ -6,8 +6,9 @@ from dataclasses import replace
 
 from ipytilt.core import events as ev
 from ipytilt.core import status
+from ipytilt.core.spec import Kubernetes, Resource
 from ipytilt.core.state import INITIAL
-from ipytilt.core.steps import Delete
+from ipytilt.core.steps import Delete, PublishImage
 from tests.core.rows import FX_A, built, reused, running
 from tests.support.core import World, failed, image, service, spec
 
@@ -100,3 +101,12 @@ def test_what_goes_besides_is_asked_for() -> None:
     step = world.history[-1].branches[0][0]
     assert isinstance(step, Delete)
     assert (step.namespaces, step.volumes) == (False, True)
+
+
+def test_a_base_that_objects_name_too_is_handed_to_the_cluster() -> None:
+    images = [image("base"), image("web", bases=("base",))]
+    for direct, published in ((("web",), ["web"]), (("web", "base"), ["base", "web"])):
+        target = Kubernetes(direct=direct)
+        world = World(spec(Resource("web", target, images=("base", "web")), images=images))
+        steps = world.history[-1].branches[0]
+        assert [step.image.ref for step in steps if isinstance(step, PublishImage)] == published
