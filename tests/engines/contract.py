@@ -560,7 +560,7 @@ def check_many_files_are_compared(at: Workspace) -> None:
 
 def check_what_cannot_be_looked_at_is_named(at: Workspace) -> None:
     where = at.running()
-    at.engine.delete(Delete(at.service()), at.work())
+    at.take_down()
     fails(Broke, lambda: at.lacking(where, at.directory / "src", "x"))
 
 
