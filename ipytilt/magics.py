@@ -30,6 +30,7 @@ ENGINE_VARIABLE = "IPYTILT_ENGINE"
 ENGINES = ("auto", "docker", "sandbox")
 SETTINGS = ("engine", "directory", "log_bytes")
 _COMPLETED = "%tilt"  # IPython also asks for "tilt" then
+_TILTFILE = re.compile(r"%%tiltfile(?!\S)")
 _ASKED = re.compile(r"\?{0,2}([^\W\d][\w.]*)\?{0,2}")  # name? and ?name
 
 
@@ -128,6 +129,12 @@ class IpyTilt(Magics):
         from ipytilt import editing
 
         return [f"%tilt help {asked[1]}\n"] if editing.is_documented(asked[1]) else lines
+
+    def emptied(self, lines: list[str]) -> list[str]:
+        """A Tiltfile cell without a text, which IPython would refuse: it takes back what it defined before."""
+        if lines and _TILTFILE.match(lines[0]) and not "".join(lines[1:]):
+            return [*lines, "\n"]
+        return lines
 
     def _means_something(self, name: str) -> bool:
         shell: Any = self.shell
@@ -315,7 +322,7 @@ def load(shell: InteractiveShell) -> None:
     set_hook("complete_command", complete, str_key=_COMPLETED)
     completer: Any = shell.Completer
     completer.custom_matchers.append(magics.match)
-    shell.input_transformers_cleanup.append(magics.asked)
+    shell.input_transformers_cleanup.extend((magics.asked, magics.emptied))
     kernel: Any = getattr(shell, "kernel", None)
     if kernel is not None:
         kernel.do_inspect = _inspecting(magics, kernel.do_inspect)
@@ -360,6 +367,7 @@ def _forget(shell: Any, magics: IpyTilt) -> None:
     for hooks, ours in (
         (shell.Completer.custom_matchers, magics.match),
         (shell.input_transformers_cleanup, magics.asked),
+        (shell.input_transformers_cleanup, magics.emptied),
     ):
         if ours in hooks:
             hooks.remove(ours)

@@ -117,6 +117,16 @@ def test_a_name_stands_in_for_the_id_of_the_cell(kernel: Kernel) -> None:
     assert "at Cell 'another one':2" in kernel.run(tiltfile("nope()", "'another one'")).shown_error
 
 
+def test_an_emptied_cell_takes_back_what_it_defined(kernel: Kernel) -> None:
+    kernel.good(tiltfile("local_resource('a', 'true')"), cell="first")
+    kernel.good(tiltfile("local_resource('b', 'true')"), cell="second")
+    kernel.good("%%tiltfile", cell="first")
+    assert kernel.good("%tilt wait").text == "Ready: b"
+    kernel.good("\n%%tiltfile  \n", cell="second")
+    assert "There is nothing to wait for" in kernel.run("%tilt wait").shown_error
+    assert "cell body is empty" in kernel.run("%%time").stderr
+
+
 def test_without_names_and_ids_every_run_is_a_cell_of_its_own(kernel: Kernel) -> None:
     kernel.good(tiltfile("local_resource('a', 'true')"))
     assert "'a'" in kernel.run(tiltfile("local_resource('a', 'true')")).shown_error
