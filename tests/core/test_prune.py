@@ -74,11 +74,14 @@ def test_it_can_be_off_and_asked_for() -> None:
     assert pruned(at) is None
     at.trigger("web")
     at.post(ev.PruneRequested(at.now))
-    assert at.plan.prune is None  # something is being built
+    building = at.plan
+    assert building.prune is None  # something is being built
     at.finish("web")
-    assert at.plan.prune is not None
+    pruning = at.plan
+    assert pruning.prune is not None
     at.post(ev.PruneRequested(at.now))
-    assert at.plan.prune is None  # one at a time
+    again = at.plan
+    assert again.prune is None  # one at a time
     at.post(ev.PruneFinished("removed 1 images, reclaimed 1MB", at.now))
     assert pruned(at)
     assert at.state.pruning.text == ""
