@@ -33,6 +33,8 @@ _BRIDGE = "pods0"
 # A name of a socket that is no file: it is taken as long as its holder lives.
 _LOCK = "\0ipytilt-cluster"
 _LOCK_SECONDS = 60
+_COMMAND_SECONDS = 5
+_COMMAND_BYTES = 100
 # dockerd's runtime where no process may be spared from the kernel's memory killer: it asks for a neutral score.
 _RUNC = """#!/bin/sh
 was=
@@ -140,9 +142,11 @@ def main(arguments: list[str]) -> None:
             finally:
                 supervisor.ignore_signals()
                 socket_of(folder).unlink(missing_ok=True)
-                if cluster is not None:
-                    cluster.stop()
-                tear_down(folder)
+                try:
+                    if cluster is not None:
+                        cluster.stop()
+                finally:
+                    tear_down(folder)
     except (RuntimeError, OSError) as error:
         supervisor.say(f"failed: {error}")
         raise SystemExit(1) from error
@@ -166,8 +170,11 @@ def _serve(cluster: Cluster, path: Path, leash: IO[str] | None) -> None:
             if leash in readable:
                 return
             owner, _ = door.accept()
-            with owner, owner.makefile("rw") as line, contextlib.suppress(OSError):
-                line.write(cluster.obey(line.readline().strip()) + "\n")
+            # Who asks may be gone before the answer, or never say what for.
+            with owner, contextlib.suppress(OSError):
+                owner.settimeout(_COMMAND_SECONDS)
+                command = owner.recv(_COMMAND_BYTES).decode().strip()
+                owner.sendall(f"{cluster.obey(command)}\n".encode())
 
 
 @contextmanager
