@@ -143,6 +143,19 @@ def test_a_watch_is_cut_and_comes_back(watched: Watched) -> None:
     eventually(lambda: names(watch) == ["b"])
 
 
+def test_many_streams_at_once_leave_no_word_in_anybody_s_output(
+    watched: Watched, caplog: pytest.LogCaptureFixture
+) -> None:
+    paths = [f"{PODS}/{number}" for number in range(40)]
+    releases = [watched.watches.hold(watched.context, path, lambda: None)[1] for path in paths]
+    eventually(lambda: len(watched.api.watched_from()) == len(paths), timeout=30)
+    watched.api.events.extend([None] * len(paths))
+    eventually(lambda: len(watched.api.watched_from()) == 2 * len(paths), timeout=30)
+    for release in releases:
+        release()
+    assert caplog.messages == []
+
+
 # ---------------------------------------------------------------------------------------------- a cluster's health
 
 

@@ -22,6 +22,7 @@ ENGINE = "kubernetes"
 ANSWER_SECONDS = 30.0
 _CONNECT_SECONDS = 5.0
 _SHOWN = 500
+_CONNECTIONS = 1000
 _BUSY = (429, 500, 502, 503, 504)
 
 Query = Sequence[tuple[str, str]]
@@ -142,9 +143,12 @@ class Client:
         context = self.context
         try:
             config = context.config or os.environ.get("KUBECONFIG") or None
-            return new_client_from_config(  # type: ignore[no-untyped-call]
+            api = new_client_from_config(  # type: ignore[no-untyped-call]
                 config_file=config, context=context.name or None, persist_config=False
             )
+            # Every watch and log has a connection; when more come back than are kept, the library says so aloud.
+            api.rest_client.pool_manager.connection_pool_kw["maxsize"] = _CONNECTIONS
+            return api
         except (ConfigException, OSError, ValueError) as problem:
             doing = f"reading the kube config for context {context.name or '(current)'}"
             hint = "look at it with: kubectl config view"
