@@ -49,11 +49,24 @@ _SIGKILLED = 137  # a run step that ends like this was killed with its container
 
 @dataclass(frozen=True, slots=True)
 class Engines:
-    """What a session runs on: one container engine, the clusters of its user, and the host itself."""
+    """What a session runs on: the host itself, one container engine, and the clusters of its user.
 
-    containers: ContainerEngine
+    The host needs no connection. `connect` is asked for the other two whenever one of them is needed: it may block, and
+    raises TiltError.
+    """
+
     local: LocalEngineLike
-    clusters: ClusterEngine
+    connect: Callable[[], tuple[ContainerEngine, ClusterEngine]]
+
+    @property
+    def containers(self) -> ContainerEngine:
+        """What builds images and runs Compose services."""
+        return self.connect()[0]
+
+    @property
+    def clusters(self) -> ClusterEngine:
+        """What deploys to Kubernetes."""
+        return self.connect()[1]
 
     def inside(self, container: Container) -> Containers:
         """Who acts inside this container."""

@@ -27,7 +27,7 @@ from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import TILTFILE, State
 from ipytilt.core.steps import Watch
 from ipytilt.core.unchanged import may_be_dropped
-from ipytilt.engines.base import Work
+from ipytilt.engines.base import ClusterEngine, ContainerEngine, Work
 from ipytilt.engines.cache import cache_folder
 from ipytilt.errors import Cancelled, Reported, TiltError, UsageError
 from ipytilt.runtime import waiting
@@ -88,6 +88,7 @@ class Session:
         self._lock = threading.Lock()
         self._connecting = threading.Lock()  # its own: a daemon may take its time
         self._engines: Engines | None = None
+        self._connected: tuple[ContainerEngine, ClusterEngine] | None = None
         self._running = False
         self._stopped = False
         who = self.config.who or f"{os.path.basename(sys.argv[0]) or 'Python'} (process {os.getpid()})"
@@ -157,9 +158,9 @@ class Session:
         if self._watcher is not None:
             self._watcher.stop()
         self._claims.close()
-        if self._engines is not None:  # somebody may have asked for them before anything was started
-            self._engines.clusters.close()
-            self._engines.containers.close()
+        if self._connected is not None:  # somebody may have asked for them before anything was started
+            for engine in reversed(self._connected):
+                engine.close()
         from ipytilt import processes
 
         left += processes.stop_all(max(0.1, deadline - time.monotonic()))
@@ -167,26 +168,33 @@ class Session:
         return tuple(left)
 
     def engines(self) -> Engines:
-        """The engines, connected on first use; blocks, so only for worker threads and for people who ask."""
-        with self._connecting:
+        """The engines; what needs a connection gets it on first use, which blocks: only for threads that may."""
+        from ipytilt.engines.local import LocalEngine
+
+        with self._lock:
             if self._engines is None:
+                self._engines = Engines(LocalEngine(), self._connect)
+            return self._engines
+
+    def _connect(self) -> tuple[ContainerEngine, ClusterEngine]:
+        with self._connecting:
+            if self._connected is None:
                 from ipytilt.engines.choose import choose
                 from ipytilt.engines.kubernetes import KubernetesEngine
-                from ipytilt.engines.local import LocalEngine
 
                 containers, note = choose(self.config.engine, os.environ)
                 with self._lock:
                     if self._stopped:
                         containers.close()
                         raise self._over()
-                    self._engines = Engines(containers, LocalEngine(), KubernetesEngine(containers))
+                    self._connected = containers, KubernetesEngine(containers)
                 self.logs.append(ALL, note)
-            return self._engines
+            return self._connected
 
     @property
     def engine_line(self) -> str:
         """What the session runs on, for people; "" until it was needed."""
-        return self._engines.containers.describe() if self._engines else ""
+        return self._connected[0].describe() if self._connected else ""
 
     # ------------------------------------------------------------------------------------------ asking for things
 

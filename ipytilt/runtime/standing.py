@@ -163,8 +163,8 @@ class Standing:
 
 
 def _rank(order: Order) -> int:
-    """Claims first, which need no engine; then sessions for live updates: somebody may be about to save."""
-    return 0 if isinstance(order, Claim) else 1 if isinstance(order, Attach) else 2
+    """First what needs no connection; then sessions for live updates: somebody may be about to save."""
+    return 0 if isinstance(order, Claim | Serve) else 1 if isinstance(order, Attach) else 2
 
 
 def _log_name(order: Order) -> str:

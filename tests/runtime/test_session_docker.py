@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import pytest
 
 from ipytilt.core import status
 from ipytilt.core.state import State
-from tests.support.project import Project
+from tests.support.project import TILTFILE, Project
 from tests.support.waiting import eventually
 from tools.rig.daemon import Daemon
 
@@ -156,6 +157,22 @@ def test_a_session_that_begins_with_a_hanging_daemon_says_so(frozen: Frozen, tmp
     finally:
         frozen.thaw()
         project.close()
+
+
+def test_what_is_local_does_not_wait_for_a_daemon_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.socket(socket.AF_UNIX) as silent:
+        silent.bind(str(tmp_path / "silent.sock"))
+        silent.listen()
+        monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/silent.sock")
+        project = Project(tmp_path, "docker")
+        project.load(f"{TILTFILE}\nlocal_resource('gen', 'echo made', serve_cmd='sleep 60', allow_parallel=True)")
+        state = project.ready("gen")
+        assert not state.tracks["app"].deployed
+        assert project.session.engine_line == ""  # nothing has connected
+        ended = threading.Thread(target=project.session.stop, name="stopping", daemon=True)
+        ended.start()
+        ended.join(HANGS / 4)
+        assert not ended.is_alive()
 
 
 @pytest.mark.timeout(110)  # the daemon ends the connection by itself, after two minutes

@@ -80,7 +80,7 @@ def test_no_secret_gets_into_the_state_with_what_the_world_says() -> None:
     logs, posted = Logs(), list[ev.Event]()
     logs.redact({"hunter22": "[secret]"})
     standing = Standing(
-        lambda: Engines(telling, telling, telling),
+        lambda: Engines(telling, lambda: (telling, telling)),
         lambda *_: None,
         claims=NO_CLAIMS,
         post=posted.append,
@@ -106,7 +106,7 @@ def test_no_secret_gets_into_the_state_with_what_the_world_says() -> None:
 def test_an_order_that_begins_while_all_are_stopped_is_ended() -> None:
     slow: Any = SlowObserver()
     standing = Standing(
-        lambda: Engines(slow, slow, slow),
+        lambda: Engines(slow, lambda: (slow, slow)),
         lambda *_: None,
         claims=NO_CLAIMS,
         post=lambda _: None,
