@@ -321,7 +321,7 @@ def test_a_cell_says_at_once_what_no_later_cell_can_mend(session: Session, tmp_p
     (tmp_path / "c.yml").write_text("services:\n  web: {image: img}\n")
     answer = cell(session, "trigger_mode(TRIGGER_MODE_MANUAL)\n" + DEAD)
     assert answer.panel
-    assert answer.text.startswith("cell:1:2: run('x') never runs for its trigger 'other'")
+    assert answer.text.startswith("cell:1:2: run('x') runs for its trigger 'other', which no sync covers")
     assert cell(session, "local_resource('a', 'true', auto_init=False, deps=['nope'])", key="cell:2").text == ""
 
 
