@@ -186,7 +186,8 @@ def _pod(track: Track, target: Kubernetes) -> Status:
     if pod.phase == "Failed" or pod.problem:
         text = f"Pod {pod.name} in error state: {pod.problem or pod.status or pod.phase}"
         return Status("error", text, since)
-    return Status("pending", f"Pod {pod.name}: {pod.status or pod.phase}", since)
+    not_ready = ", not ready" if pod.phase == "Running" and pod.status in ("", "Running") else ""
+    return Status("pending", f"Pod {pod.name}: {pod.status or pod.phase}{not_ready}", since)
 
 
 def _containers(track: Track, *, health: bool) -> Status:

@@ -28,7 +28,7 @@ from ipytilt.engines.kubernetes.containers import PodContainers
 from ipytilt.engines.kubernetes.observer import KubernetesObserver
 from ipytilt.runtime.claims import Claims
 from ipytilt.runtime.execute import Engines
-from ipytilt.runtime.logs import Logs
+from ipytilt.runtime.logs import Line, Logs
 from ipytilt.runtime.standing import Standing
 from tests.support.cluster import KubernetesCluster
 from tests.support.core import World, spec
@@ -186,9 +186,13 @@ class Observed:
             assert resource is not None
             return runtime_status(self.world.state, resource)
 
-    def lines(self) -> list[str]:
+    def said(self) -> list[Line]:
         """Its log."""
-        return [line.text for line in self.logs.since("web", 0)[1]]
+        return self.logs.since("web", 0)[1]
+
+    def lines(self) -> list[str]:
+        """The texts of its log."""
+        return [line.text for line in self.said()]
 
     def reaches(self, word: str, within: float = WITHIN) -> Status:
         """Wait for the status."""

@@ -88,6 +88,29 @@ def test_a_crash_loop_is_an_error_and_its_last_words_are_there_once(cluster: Kub
         assert at.lines().count("out of luck") <= at.pods()[0].restarts + 1
 
 
+def test_the_last_words_before_the_session_are_fetched(cluster: KubernetesCluster) -> None:
+    with observed(cluster) as before:
+        before.deploy("Deployment", {"web": shell("echo out of luck; exit 3")})
+        before.reaches("error")
+        after = Observed(cluster, before.target.context)
+        try:
+            after.update({})
+            after.reaches("error")
+            after.says("ended with exit code 3")
+            eventually(lambda: ("error", "out of luck") in [(line.level, line.text) for line in after.said()])
+        finally:
+            after.close()
+
+
+def test_a_quota_that_refuses_pods_is_said(cluster: KubernetesCluster) -> None:
+    with observed(cluster) as at:
+        at.kubectl("create", "quota", "none", "--hard=pods=0")
+        at.deploy("Deployment", {"web": FOREVER})
+        line = at.says("exceeded quota: none")
+        assert line.startswith(f"[event: replicaset {at.namespace}/web-")
+        assert at.status().text == "Waiting for a pod"
+
+
 def test_an_image_that_cannot_be_pulled_is_an_error(cluster: KubernetesCluster) -> None:
     with observed(cluster) as at:
         at.deploy("Deployment", {"web": {**FOREVER, "image": "127.0.0.1:1/no/such:image"}})
@@ -114,7 +137,7 @@ def test_a_rollout_that_never_becomes_ready_is_pending_and_says_why(cluster: Kub
         never = {"exec": {"command": ["false"]}, "periodSeconds": 1}
         at.deploy("Deployment", {"web": {**FOREVER, "readinessProbe": never}})
         at.says("Readiness probe failed")
-        assert at.reaches("pending").text.endswith(": Running")
+        assert at.reaches("pending").text.endswith(": Running, not ready")
         assert not at.pods()[0].ready
 
 
