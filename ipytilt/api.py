@@ -29,23 +29,17 @@ from ipytilt.runtime import session as runtime
 from ipytilt.runtime import waiting
 from ipytilt.runtime.awaiting import wait as wait_in_loop
 from ipytilt.runtime.following import Events
-from ipytilt.runtime.logs import ALL, LIMIT_BYTES, Line
+from ipytilt.runtime.logs import ALL, LIMIT_BYTES
 from ipytilt.tiltfile import program
 from ipytilt.views import facts, story, text, wire
+from ipytilt.views.lines import Logged
 from ipytilt.views.rows import session_view
 
 Program = TypeVar("Program", bound=Callable[[], object])
 DOWN_SECONDS = 60.0
 
 
-class Lines(list[Line]):
-    """Log lines, oldest first: tuples of (at, level, span, text, resource); as text, what was logged."""
-
-    def __str__(self) -> str:
-        return "\n".join(line.text for line in self)
-
-
-class Session:
+class Session(Logged):
     """A dev loop: what a notebook has, without the notebook.
 
     Args:
@@ -221,9 +215,8 @@ class Session:
         found = story.story(self._session.state, self._session.resource(name))
         return found.scrubbed(self._session.logs.scrub)
 
-    def logs(self, *, tail: int | None = None) -> Lines:
-        """The log of everything, or its newest `tail` lines."""
-        return _lines(self._session, ALL, tail)
+    def _log(self) -> tuple[runtime.Session, str]:
+        return self._session, ALL
 
     def events(self, *, resource: str = "", timeout: float | None = None) -> Events:
         """What happens from now on, for `for` and `async for`: facts, as the engine of the session sees them.
@@ -317,7 +310,7 @@ class Session:
         return self._session.stop()
 
 
-class Handle:
+class Handle(Logged):
     """One resource of a session, by name: it stays what it is over reloads of the Tiltfile."""
 
     def __init__(self, session: Session, name: str) -> None:
@@ -346,10 +339,9 @@ class Handle:
         """What happened to it and why, and what it waits for now."""
         return self._face.story(self.name)
 
-    def logs(self, *, tail: int | None = None) -> Lines:
-        """Its log, or the newest `tail` lines of it."""
+    def _log(self) -> tuple[runtime.Session, str]:
         self._session.resource(self.name)
-        return _lines(self._session, self.name, tail)
+        return self._session, self.name
 
     def events(self, *, timeout: float | None = None) -> Events:
         """What happens to it from now on; see `Session.events`."""
@@ -383,13 +375,19 @@ class Handle:
         """Those of its resource_deps whose updates make it run again, once they are ready; none by default.
 
         Set it to True for all of them, to names, or to False. Any update that went well counts, live ones too; those
-        that end while it runs make it run once more. Where it has a container, that is replaced.
+        that end while it runs make it run once more. Where it has a container, that is replaced. Raises UsageError for
+        a name it does not depend on.
         """
         return reruns.deps_of(self._session.state, self._session.resource(self.name))
 
     @rerun_with.setter
     def rerun_with(self, deps: bool | str | Sequence[str]) -> None:
-        self._session.rerun_with(self.name, _deps(deps))
+        names, known = _deps(deps), self._session.resource(self.name).resource_deps
+        wrong = [name for name in names if names != reruns.ALL_DEPS and name not in known]
+        if wrong:
+            hint = f"its resource_deps: {', '.join(known) or 'none'}"
+            raise UsageError(f"{self.name} does not depend on {wrong[0]}", hint=hint)
+        self._session.rerun_with(self.name, names)
         self._session.handled()
 
     def trigger(self) -> Self:
@@ -457,7 +455,3 @@ def session() -> Session:
 def _with(seconds: Mapping[str, float], name: str, value: float | None) -> Mapping[str, float]:
     others = {other: known for other, known in seconds.items() if other != name}
     return others if value is None else {**others, name: value}
-
-
-def _lines(session: runtime.Session, stream: str, tail: int | None) -> Lines:
-    return Lines(session.logs.since(stream, 0)[1] if tail is None else session.logs.tail(stream, tail))

@@ -22,7 +22,6 @@ from ipytilt.core import explain as answers
 from ipytilt.core.buttons import Press, environment
 from ipytilt.core.paces import Paces
 from ipytilt.core.plan import LoadTiltfile
-from ipytilt.core.reruns import ALL_DEPS
 from ipytilt.core.spec import Resource, Spec
 from ipytilt.core.state import TILTFILE, State
 from ipytilt.core.steps import Watch
@@ -281,14 +280,7 @@ class Session:
         self.post(ev.TakeOverRequested(self.clock()))
 
     def rerun_with(self, name: str, deps: tuple[str, ...]) -> None:
-        """Run a resource again whenever one of these resource_deps was updated (`ALL_DEPS`: any; none: never).
-
-        Raises UsageError for a name that is no dependency of it, if the resource is known already.
-        """
-        resource = self.state.spec.resource(name)
-        wrong = [dep for dep in deps if resource and deps != ALL_DEPS and dep not in resource.resource_deps]
-        if resource and wrong:
-            raise UsageError(f"{name} does not depend on {wrong[0]}", hint="name some of its resource_deps")
+        """Run a resource again whenever one of these resource_deps was updated (`ALL_DEPS`: any; none: never)."""
         self.post(ev.RerunSet(name, deps, self.clock()))
 
     def down(self, *also: Literal["namespaces", "volumes"]) -> None:
