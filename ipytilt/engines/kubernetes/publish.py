@@ -15,7 +15,7 @@ from ipytilt import processes
 from ipytilt.core.images import seen_from_cluster
 from ipytilt.core.spec import CustomBuild, KubeContext
 from ipytilt.core.steps import Built, PublishImage
-from ipytilt.engines.base import Publisher, Work
+from ipytilt.engines.base import Holdings, Publisher, Work
 from ipytilt.engines.kubernetes.client import ENGINE, Client, Clients
 from ipytilt.engines.kubernetes.cluster import cluster_name, product_of, seen
 from ipytilt.engines.kubernetes.fields import at
@@ -51,37 +51,16 @@ class Publishing:
         nodes = seen(client, "/api/v1/nodes", limit=500)
         name = cluster_name(step.context)
         product = product_of(name, nodes)
-        if self._is_runtime(client, nodes, product):
+        holdings = self._publisher.holdings()
+        if _is_runtime(holdings, client, nodes, product=product):
             work.log("Skipping push: the cluster runs on the same Docker daemon")
             return replace(built, cluster_ref=built.local_ref)
-        if step.registry is None and product in _LOADERS:
+        if step.registry is None and product in _LOADERS and holdings.version:
             self._advise(step.context, product, work)
             self._load(_LOADERS[product], name, built.local_ref, work)
         else:
             self._push(step, built, work)
         return replace(built, cluster_ref=cluster_ref)
-
-    def _is_runtime(self, client: Client, nodes: list[Any], product: str) -> bool:
-        """Whether the daemon that builds also runs the containers of the cluster.
-
-        Told from the pods it runs; where there are none yet, from the version and the images that the node reports.
-        """
-        holdings = self._publisher.holdings()
-        runtimes = {str(at(node, "status", "nodeInfo", "containerRuntimeVersion") or "") for node in nodes}
-        if not holdings.version or not nodes:
-            return False
-        if product == "docker-desktop":
-            return True
-        if not all(runtime.startswith(_DOCKER) for runtime in runtimes) or len(nodes) > 1:
-            return False  # on several machines, one daemon's images are not enough
-        found = seen(client, "/api/v1/pods", limit=500)
-        running = {str(at(pod, "metadata", "uid")) for pod in found if at(pod, "status", "phase") == "Running"}
-        if running or holdings.pods:
-            return bool(running & holdings.pods)
-        if runtimes != {f"{_DOCKER}{holdings.version}"}:
-            return False
-        reported = [at(image, "names") or [] for image in at(nodes[0], "status", "images") or []]
-        return bool(reported) and all(holdings.images & set(names) for names in reported if _tags(names))
 
     def _advise(self, context: KubeContext, product: str, work: Work) -> None:
         with self._lock:
@@ -119,6 +98,28 @@ class Publishing:
                 raise
             hint = "name a registry that you may push to and the cluster pulls from: default_registry(...)"
             raise Rejected(problem.message, engine=problem.engine, doing=problem.doing, hint=hint) from problem
+
+
+def _is_runtime(holdings: Holdings, client: Client, nodes: list[Any], *, product: str) -> bool:
+    """Whether the daemon that builds also runs the containers of the cluster.
+
+    Told from the pods it runs; where there are none yet, from the version and the images that the node reports.
+    """
+    runtimes = {str(at(node, "status", "nodeInfo", "containerRuntimeVersion") or "") for node in nodes}
+    if not holdings.version or not nodes:
+        return False
+    if product == "docker-desktop":
+        return True
+    if not all(runtime.startswith(_DOCKER) for runtime in runtimes) or len(nodes) > 1:
+        return False  # on several machines, one daemon's images are not enough
+    found = seen(client, "/api/v1/pods", limit=500)
+    running = {str(at(pod, "metadata", "uid")) for pod in found if at(pod, "status", "phase") == "Running"}
+    if running or holdings.pods:
+        return bool(running & holdings.pods)
+    if runtimes != {f"{_DOCKER}{holdings.version}"}:
+        return False
+    reported = [at(image, "names") or [] for image in at(nodes[0], "status", "images") or []]
+    return bool(reported) and all(holdings.images & set(names) for names in reported if _tags(names))
 
 
 def _tags(names: list[str]) -> list[str]:
