@@ -17,8 +17,9 @@ from ipytilt.core.spec import Command, CustomBuild, Image, KubeContext, Registry
 from ipytilt.core.steps import Built, PublishImage
 from ipytilt.engines.base import Holdings, Work
 from ipytilt.engines.docker import DockerEngine, connect
+from ipytilt.engines.kubernetes import publish as publishing
 from ipytilt.engines.kubernetes.client import Clients
-from ipytilt.engines.kubernetes.cluster import look
+from ipytilt.engines.kubernetes.cluster import look, seen
 from ipytilt.engines.kubernetes.publish import Publishing
 from ipytilt.errors import Rejected
 from tests.engines.clusters import Desk, desk, document, pod_spec
@@ -155,3 +156,17 @@ def test_a_registry_that_the_cluster_announces_is_seen(at: Desk) -> None:
     finally:
         at.delete(announced)
     eventually(lambda: look(at.clients.of(at.context)).registry is None)
+
+
+def test_a_cluster_without_pods_is_told_by_what_its_node_reports(
+    at: Desk, docker: DockerEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not at.cluster.shares_docker:
+        pytest.skip("this cluster has a runtime of its own")
+    monkeypatch.setattr(publishing, "seen", lambda *_, **__: [])  # as if there were no pods yet
+    here = docker.holdings()
+    told = [replace(here, pods=frozenset()), replace(here, pods=frozenset(), images=frozenset({"other:1"}))]
+    told.append(replace(told[0], version="1.0"))
+    nodes = seen(at.clients.of(at.context), "/api/v1/nodes", limit=5)
+    client = at.clients.of(at.context)
+    assert [publishing._is_runtime(one, client, nodes, product="") for one in told] == [True, False, False]
