@@ -26,7 +26,7 @@ storm:  ## many thousand random operations on the files while containers die; at
 	-@$(VENV) -m tools.rig install
 	@exec $(VENV) -m tests.storm $(ARGS)
 
-soak:  ## an hour of five saves a second; ARGS=300 for 300 seconds. What the process holds at the start and at the end
+soak:  ## an hour of five saves a second; ARGS=300 for 300 seconds, ARGS="--idle 600" to leave it alone. What the process holds at the start and at the end
 	@$(BOOTSTRAP) dev test
 	-@$(VENV) -m tools.rig install
 	@exec $(VENV) -m benchmarks.soak $(ARGS)

@@ -21,6 +21,19 @@ def test_a_shared_image_is_built_once() -> None:
     assert (built(update), reused(update)) == ([], ["img"])
 
 
+def test_left_alone_for_a_day_it_does_nothing_and_wakes_for_nothing() -> None:
+    world = running()
+    begun, rested = len(world.history), world.state
+    for _ in range(24):
+        world.tick(3600)
+        world.turn()
+        assert world.plan.wake_at is None
+    assert len(world.history) == begun
+    assert replace(world.state, now=rested.now) == rested
+    world.save("src/a.py")
+    assert world.lanes() == [("web", "live")]
+
+
 def test_an_engine_that_is_away_holds_live_updates_too() -> None:
     world = running()
     world.post(ev.EngineChanged("compose", "Docker does not answer", world.now))

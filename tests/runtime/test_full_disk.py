@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import pytest
 from ipytilt.core import status
 from ipytilt.core.state import State
 from ipytilt.views.rows import session_view
+from tests.support.disks import fill, small_disk
 from tests.support.project import COMPOSE, Project
 from tests.support.waiting import eventually
 
@@ -27,11 +27,8 @@ ROOM_KB = 512
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
     """A small file system."""
-    place = tmp_path / "p" / "disk"
-    place.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={ROOM_KB}k", "none", place], check=True)
-    yield place
-    subprocess.run(["umount", "--lazy", place], check=True)
+    with small_disk(tmp_path / "p" / "disk", ROOM_KB) as place:
+        yield place
 
 
 @pytest.fixture(params=["docker", "sandbox"])
@@ -41,17 +38,6 @@ def project(request: pytest.FixtureRequest, disk: Path) -> Iterator[Project]:
     made.write("docker-compose.yml", COMPOSE + MOUNT)
     yield made
     made.close()
-
-
-def fill(disk: Path) -> Path:
-    """Leave no room; what takes it."""
-    file = disk / "fill"
-    try:
-        with file.open("wb", buffering=0) as out:
-            while True:
-                out.write(bytes(4096))
-    except OSError:
-        return file
 
 
 def error_shown(project: Project, state: State) -> str:

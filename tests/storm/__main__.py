@@ -1,12 +1,14 @@
 """`python -m tests.storm [OPERATIONS] [SEED]`: the long storm, on every engine there is, with its report.
 
-A round that loses something is made smaller and kept in `tests/storm/kept`, and the exit code is 1.
+A round that loses something is made smaller and kept in `tests/storm/kept`, and the exit code is 1. A fifth of the
+operations comes on top with a disk that fills and is freed, where one can be mounted.
 """
 
 from __future__ import annotations
 
 import os
 import random
+import subprocess
 import sys
 import tempfile
 import time
@@ -16,6 +18,7 @@ from pathlib import Path
 from tests.storm import storm as storms
 from tests.storm import weather
 from tests.storm.storm import Lost, Storm
+from tests.support.disks import small_disk
 from tools.rig import docker
 from tools.rig.daemon import Daemon
 
@@ -33,6 +36,7 @@ def main(operations: int, seed: int, engines: tuple[str, ...]) -> int:
                 print(f"docker: left out, {error}")
                 continue
             lost += run(engine, operations, seed, daemon=daemon)
+            lost += run_on_a_small_disk(engine, operations // 5, seed)
     return 1 if lost else 0
 
 
@@ -70,6 +74,32 @@ def run(engine: str, operations: int, seed: int, *, daemon: Daemon | None) -> in
             took = time.monotonic() - began
             print(f"{engine}: {storm.tally}; {lost} rounds lost something; {took:.0f} s", flush=True)
             storm.close()
+    return lost
+
+
+def run_on_a_small_disk(engine: str, operations: int, seed: int) -> int:
+    """The storm with a disk that fills and is freed; how many rounds lost something."""
+    lost = done = 0
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ipytilt-storm-")))
+        try:
+            disk = stack.enter_context(small_disk(folder / "disk", weather.DISK_KB))
+        except subprocess.CalledProcessError:
+            print(f"{engine}: no small disk can be mounted here")
+            return 0
+        (folder / "project").mkdir()
+        storm = Storm(folder / "project", engine, disk=disk, rules="initial_sync(), ")
+        stack.callback(storm.close)
+        storm.up()
+        while done < operations:
+            this = seed + storm.tally.rounds
+            try:
+                storm.round(weather.script(this, PER_ROUND, faults=True, kinds=weather.DISK_FAULTS))
+            except Lost as error:
+                lost += 1
+                print(f"{engine}, small disk, seed {this}: LOST\n{error}", flush=True)
+            done = sum(storm.tally.operations.values())
+        print(f"{engine}, small disk: {storm.tally}; {lost} rounds lost something", flush=True)
     return lost
 
 

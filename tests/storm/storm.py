@@ -15,6 +15,7 @@ import subprocess
 import tarfile
 import tempfile
 import threading
+import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import astuple, dataclass, field
@@ -29,7 +30,8 @@ from ipytilt.errors import TiltError
 from ipytilt.runtime.inotify import OVERFLOW, Event, InotifyTree
 from tests.storm import weather
 from tests.storm.weather import Op, Script
-from tests.support.project import PATIENCE, Project
+from tests.support import disks
+from tests.support.project import COMPOSE, PATIENCE, Project
 from tests.support.waiting import eventually
 from tools.rig.daemon import Daemon
 
@@ -43,6 +45,7 @@ docker_build('app-image', 'app', ignore=['**/left', '**/*.tmp'], live_update=[
 """
 _PAUSE_FOR_A_CONTAINER = 20.0
 _FEWER_TRIES = 14
+_FULL_SECONDS = 0.5
 
 Tree: TypeAlias = dict[str, tuple[str, int, str]]
 """Path -> kind, mode bits (of files), and a digest of the content or the target of the link."""
@@ -89,9 +92,19 @@ class Tally:
 class Storm:
     """A project under fire."""
 
-    def __init__(self, folder: Path, engine: str, daemon: Daemon | None = None) -> None:
-        """`daemon`: a Docker daemon that may be halted and resumed."""
+    def __init__(
+        self, folder: Path, engine: str, daemon: Daemon | None = None, *, disk: Path | None = None, rules: str = ""
+    ) -> None:
+        """`daemon`: a Docker daemon that may be halted and resumed. `disk`: where the tree stands in the container.
+
+        What is on that disk outlives the container, so it is for scripts that leave containers alone. `rules` stand
+        before the others of the live update.
+        """
         self.project = Project(folder, engine)
+        if disk is not None:
+            self.project.write("docker-compose.yml", f"{COMPOSE}    volumes: ['{disk}:/app/src']\n")
+        self._disk = disk
+        self._tiltfile = TILTFILE.replace("live_update=[", f"live_update=[{rules}")
         self.tree = folder / "app" / "src"
         self.outside = folder / "outside"
         self.tally = Tally()
@@ -106,7 +119,7 @@ class Storm:
 
     def up(self) -> None:
         """Bring it up, and let the watcher lose what it is told to lose."""
-        self.project.up(TILTFILE)
+        self.project.up(self._tiltfile)
         watcher = self.project.session._watcher
         assert watcher is not None
         tree = watcher._main
@@ -145,7 +158,7 @@ class Storm:
     def _write(self, operations: Iterable[Op]) -> None:
         for op in operations:
             self.tally.count(op)
-            if op.kind in weather.FAULTS:
+            if op.kind in {*weather.FAULTS, *weather.DISK_FAULTS}:
                 with suppress(TiltError, AssertionError):  # the container may be on its way out, or in
                     self._fault(op)
             else:
@@ -163,6 +176,11 @@ class Storm:
                 self.project.session.trigger("app")
             case "stop":
                 self.project.write("app/stop", str(op.number))
+            case "full" if self._disk is not None:
+                with self._one_at_a_time:
+                    taken = disks.fill(self._disk)
+                    time.sleep(_FULL_SECONDS)
+                    taken.unlink()
             case "branch":
                 self._switch_branch(weather.BRANCHES[op.number % len(weather.BRANCHES)])
             case "daemon" if self._daemon is not None:
@@ -217,7 +235,7 @@ class Storm:
         with tarfile.open(fileobj=io.BytesIO(base64.b64decode(text))) as archive:
             for entry in archive:
                 name = entry.name.removeprefix("./")
-                if entry.name == "." or _is_temporary(name):
+                if entry.name == "." or _is_temporary(name) or name == disks.FILL:
                     continue
                 if entry.isdir():
                     found[name] = ("directory", 0, "")

@@ -11,7 +11,7 @@ import os
 import random
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,10 @@ _WEIGHTS = {
 }  # fmt: skip
 FAULTS = {"overflow": 6, "branch": 4, "restart": 2, "kill": 1, "replace": 1, "stop": 1, "daemon": 1}
 """What is not done to files by hand: lost events, a git checkout, and what happens to containers and Docker."""
+
+DISK_FAULTS = {"full": 6, "overflow": 3, "branch": 2}
+"""For a disk that fills and is freed, under containers that live on."""
+DISK_KB = 48_000
 
 BRANCHES = ("main", "other", "third")
 
@@ -51,20 +55,21 @@ Script: TypeAlias = tuple[tuple[Op, ...], ...]
 """What each writer does, in order."""
 
 
-def script(seed: int, operations: int, *, faults: bool) -> Script:
-    """Draw a script with about so many operations."""
+def script(seed: int, operations: int, *, faults: bool, kinds: Mapping[str, int] = FAULTS) -> Script:
+    """Draw a script with about so many operations, and `kinds` of faults by weight."""
     return tuple(
-        tuple(_drawn(random.Random(f"{seed}/{writer}"), operations // WRITERS, faults=faults))  # noqa: S311 - to repeat
+        tuple(_drawn(random.Random(f"{seed}/{writer}"), operations // WRITERS, kinds=kinds if faults else {}))  # noqa: S311 - to repeat
         for writer in range(WRITERS)
     )
 
 
-def _drawn(dice: random.Random, count: int, *, faults: bool) -> Iterator[Op]:
-    kinds, weights = list(_WEIGHTS), list(_WEIGHTS.values())
+def _drawn(dice: random.Random, count: int, *, kinds: Mapping[str, int]) -> Iterator[Op]:
+    faults, chances = list(kinds), list(kinds.values())
+    operations, weights = list(_WEIGHTS), list(_WEIGHTS.values())
     for _ in range(count):
         if faults and dice.random() < 0.02:
-            yield Op(dice.choices(list(FAULTS), list(FAULTS.values()))[0], number=dice.randrange(10**6))
-        kind = dice.choices(kinds, weights)[0]
+            yield Op(dice.choices(faults, chances)[0], number=dice.randrange(10**6))
+        kind = dice.choices(operations, weights)[0]
         yield Op(kind, _path(dice), _path(dice), dice.randrange(10**6))
 
 
