@@ -83,6 +83,20 @@ def test_the_network_goes_with_the_last_container(at: Workspace) -> None:
     assert not docker("network", "ls", "-q", "--filter", label)
 
 
+def test_volumes_go_when_that_is_asked_for(at: Workspace) -> None:
+    resource = at.service(image="web")
+    built = at.build(at.image("FROM BASE\n"))
+    assert isinstance(resource.target, Compose)
+    label = f"com.docker.compose.project={resource.target.project.name}"
+    name = docker("volume", "create", "--label", label)[0]
+    at.apply(resource, built)
+    at.engine.delete(Delete(resource), at.work())
+    assert docker("volume", "ls", "-q", "--filter", f"label={label}") == [name]
+    at.engine.delete(Delete(resource, volumes=True), at.work())
+    assert not docker("volume", "ls", "-q", "--filter", f"label={label}")
+    assert f"Removing volume {name}" in at.lines()
+
+
 def test_profiles_and_the_environment_file_count(at: Workspace) -> None:
     built = at.build(at.image("FROM BASE\n"))
     resource = at.service(profiles=["debug"], environment={"X": "${FROM_FILE}"})
