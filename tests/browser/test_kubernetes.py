@@ -43,3 +43,4 @@ def test_a_reader_sees_the_pod_and_the_change(lab_page: LabPage, cluster: Kubern
         assert lab.errors == []
     finally:
         lab.run(cell("greeting.write_text"), timeout=120)
+        expect(lab.output(cell("greeting.write_text"))).to_contain_text("Everything is down", timeout=60_000)
