@@ -166,7 +166,7 @@ def test_a_cluster_without_pods_is_told_by_what_its_node_reports(
     monkeypatch.setattr(publishing, "seen", lambda *_, **__: [])  # as if there were no pods yet
     here = docker.holdings()
     told = [replace(here, pods=frozenset()), replace(here, pods=frozenset(), images=frozenset({"other:1"}))]
-    told.append(replace(told[0], version="1.0"))
+    told += [replace(told[0], version="1.0"), replace(here, pods=frozenset({"of a pod that is gone"}))]
     nodes = seen(at.clients.of(at.context), "/api/v1/nodes", limit=5)
     client = at.clients.of(at.context)
-    assert [publishing._is_runtime(one, client, nodes, product="") for one in told] == [True, False, False]
+    assert [publishing._is_runtime(one, client, nodes, product="") for one in told] == [True, False, False, True]

@@ -39,6 +39,7 @@ class Publishing:
         self._publisher = publisher
         self._lock = threading.Lock()
         self._advised: set[KubeContext] = set()
+        self._shared: set[KubeContext] = set()  # whose runtime is the publisher's daemon; that does not change
 
     def publish(self, step: PublishImage, built: Built, work: Work) -> Built:
         """See `base.ClusterEngine`."""
@@ -52,7 +53,8 @@ class Publishing:
         name = cluster_name(step.context)
         product = product_of(name, nodes)
         holdings = self._publisher.holdings()
-        if _is_runtime(holdings, client, nodes, product=product):
+        if step.context in self._shared or _is_runtime(holdings, client, nodes, product=product):
+            self._shared.add(step.context)
             work.log("Skipping push: the cluster runs on the same Docker daemon")
             return replace(built, cluster_ref=built.local_ref)
         if step.registry is None and product in _LOADERS and holdings.version:
@@ -113,14 +115,18 @@ def _is_runtime(holdings: Holdings, client: Client, nodes: list[Any], *, product
     if not all(runtime.startswith(_DOCKER) for runtime in runtimes) or len(nodes) > 1:
         return False  # on several machines, one daemon's images are not enough
     found = seen(client, "/api/v1/pods", limit=500)
-    running = {str(at(pod, "metadata", "uid")) for pod in found if at(pod, "status", "phase") == "Running"}
-    if running or holdings.pods:
+    running = {str(at(pod, "metadata", "uid")) for pod in found if _surely_runs(pod)}
+    if running:
         return bool(running & holdings.pods)
     if runtimes != {f"{_DOCKER}{holdings.version}"}:
         return False
     reported = [_tags(at(image, "names") or []) for image in at(nodes[0], "status", "images") or []]
     known = [bool(holdings.images & tags) for tags in reported if tags]
     return sum(known) * 2 > len(known)  # nodes report images for a while that are gone
+
+
+def _surely_runs(pod: Any) -> bool:
+    return at(pod, "status", "phase") == "Running" and not at(pod, "metadata", "deletionTimestamp")
 
 
 def _tags(names: list[str]) -> set[str]:
