@@ -72,7 +72,9 @@ def content(kernel: Kernel) -> str:
     """The live-updated file in the kernel's container."""
     kernel.good(f"{SESSION}._session; from ipytilt.engines.base import Work; said = []")
     where = "next(iter(session.state.tracks['app'].containers.values())).container"
-    run = f"session.engines().containers.exec({where}, ('cat', '/app/file.txt'), Work(lambda text, _: said.append(text)))"
+    run = (
+        f"session.engines().containers.exec({where}, ('cat', '/app/file.txt'), Work(lambda text, _: said.append(text)))"
+    )
     return kernel.good(f"{run}; said[0]").text
 
 
