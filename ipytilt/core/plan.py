@@ -337,14 +337,16 @@ def _bring_up(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:
 def _apply(state: State, one: Want, reused: tuple[Built, ...]) -> Apply:
     """The deploy to a cluster at the end of a full update."""
     name, track = one.resource.name, one.track
+    reruns, is_job = RERUN in one.cause.flags, pods.ends(one.resource)
+    doubtful = (t.container.pod for t in track.containers.values() if t.trouble or track.broken)
     return Apply(
         one.resource,
         reused,
-        force=one.force or RERUN in one.cause.flags,
+        force=one.force or (reruns and is_job),
         rules=tuple(state.spec.images[ref] for ref in one.resource.images),
         previous=track.objects,
         keep=_kept(state, name),
-        pods=tuple(dict.fromkeys(t.container.pod for t in track.containers.values() if t.trouble or track.broken)),
+        pods=tuple(pod.key for pod in track.pods) if reruns and not is_job else tuple(dict.fromkeys(doubtful)),
         settings=state.spec.settings.update,
     )
 

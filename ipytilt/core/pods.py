@@ -32,6 +32,11 @@ def is_fine(pod: Pod, target: Kubernetes) -> bool:
     return pod.phase == "Succeeded" or (pod.phase == "Running" and pod.ready)
 
 
+def ends(resource: Resource) -> bool:
+    """Its pods are to be done one day: to run them again, their makers are made anew."""
+    return isinstance(resource.target, Kubernetes) and resource.target.pod_readiness == "succeeded"
+
+
 def registry_of(state: State) -> Registry | None:
     """Where images go through on their way to the cluster: what it announces counts before what the Tiltfile says."""
     announced = state.cluster.registry if state.cluster else None

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Literal
 
 import pytest
 
 from ipytilt.core import events as ev
 from ipytilt.core.explain import what_if, why
 from ipytilt.core.reruns import ALL_DEPS, chosen, deps_of
-from ipytilt.core.spec import Resource
+from ipytilt.core.spec import Kubernetes, Resource
 from ipytilt.core.state import FILES, RERUN
 from ipytilt.core.status import has_pending_changes, is_up_to_date
+from ipytilt.core.steps import Pod
 from tests.support.core import MANUAL, ROOT, World, applied, failed, image, local, rules, service, spec
 
 API = service("api", "api")
@@ -232,3 +234,15 @@ def test_what_people_say(said: object, names: tuple[str, ...]) -> None:
 def test_what_names_nothing(said: object) -> None:
     with pytest.raises(ValueError, match="names no dependencies"):
         chosen(said)
+
+
+@pytest.mark.parametrize("readiness, force, replaced", [("wait", False, ("default/e2e-1",)), ("succeeded", True, ())])
+def test_in_a_cluster_a_job_is_made_anew_and_of_others_only_the_pods(
+    readiness: Literal["wait", "succeeded"], *, force: bool, replaced: tuple[str, ...]
+) -> None:
+    at = world(Resource("e2e", Kubernetes(pod_readiness=readiness), resource_deps=("api",)), e2e=ALL_DEPS)
+    at.see_pods("e2e", Pod("e2e-1", "default", "1", "Running", ready=True))
+    at.save("api/src/a.py")
+    at.finish("api")
+    step = applied(at.finish("e2e"))
+    assert (step.force, step.pods) == (force, replaced)
