@@ -301,6 +301,7 @@ def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
     reused: list[Built] = []
     target = one.resource.target
     registry = pods.registry_of(state) if isinstance(target, Kubernetes) else None
+    arch = state.cluster.arch if isinstance(target, Kubernetes) and state.cluster else ""
     deployed = live.deployed_images(state.spec, one.resource)
     for ref in one.resource.images:
         if not _builds(state, ref):
@@ -316,7 +317,7 @@ def _full_steps(state: State, one: Want) -> tuple[Step, ...]:
             local_refs = tuple((b, k.local_ref) for b, k in known if k)
             first = good is None and not one.track.deployed and not one.force
             found_in = one.resource if first and live.may_be_found(state.spec, one.resource, ref) else None
-            steps.append(BuildImage(state.spec.images[ref], local_refs, good, registry, found_in))
+            steps.append(BuildImage(state.spec.images[ref], local_refs, good, registry, found_in, arch))
             if isinstance(target, Kubernetes) and ref in deployed:
                 steps.append(PublishImage(state.spec.images[ref], target.context, registry))
         else:

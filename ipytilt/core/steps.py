@@ -143,7 +143,8 @@ class BuildImage:
 
     `unless` is what was built before and still counts: nothing is built while the engine has it. With a `registry`,
     the image gets the name it has there (`core.images.in_registry`). `found_in`: what an earlier session built for
-    this resource will do, as long as its container runs and live updates bring whatever has changed since.
+    this resource will do, as long as its container runs and live updates bring whatever has changed since. `arch`: what
+    it is to run on, in Docker's words, unless the Tiltfile says.
     """
 
     image: Image
@@ -151,6 +152,7 @@ class BuildImage:
     unless: Built | None = None
     registry: Registry | None = None
     found_in: Resource | None = None
+    arch: str = ""
 
 
 @dataclass(frozen=True, slots=True)

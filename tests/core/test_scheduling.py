@@ -6,11 +6,13 @@ from dataclasses import replace
 
 from ipytilt.core import events as ev
 from ipytilt.core import status
-from ipytilt.core.spec import Kubernetes, Resource
+from ipytilt.core.spec import KubeContext, Kubernetes, Resource
 from ipytilt.core.state import INITIAL
-from ipytilt.core.steps import Delete, PublishImage
+from ipytilt.core.steps import BuildImage, Cluster, Delete, PublishImage
 from tests.core.rows import FX_A, built, reused, running
 from tests.support.core import World, failed, image, service, spec
+
+IMAGES = (image("web", "web"), image("api", "api"))
 
 
 def test_a_shared_image_is_built_once() -> None:
@@ -123,3 +125,13 @@ def test_a_base_that_objects_name_too_is_handed_to_the_cluster() -> None:
         world = World(spec(Resource("web", target, images=("base", "web")), images=images))
         steps = world.history[-1].branches[0]
         assert [step.image.ref for step in steps if isinstance(step, PublishImage)] == published
+
+
+def test_an_image_for_a_cluster_is_built_for_its_machines() -> None:
+    world = World(spec(Resource("web", Kubernetes(), images=("web",)), service("api", "api"), images=IMAGES))
+    world.post(ev.ClusterChanged(Cluster(KubeContext(), arch="arm64"), world.now))
+    world.settle()
+    world.save("web/a", "api/a")
+    world.settle()
+    archs = {s.image.ref: s.arch for u in world.history for b in u.branches for s in b if isinstance(s, BuildImage)}
+    assert archs == {"web": "arm64", "api": ""}

@@ -13,7 +13,7 @@ import pytest
 
 from ipytilt import processes
 from ipytilt.core.spec import Command, ComposeBuild, CustomBuild, DockerBuild, Ignore, Image, Origin
-from ipytilt.core.steps import Built
+from ipytilt.core.steps import BuildImage, Built
 from ipytilt.engines.base import Work
 from ipytilt.engines.docker import buildkit
 from ipytilt.engines.docker.buildkit import Progress, dockerignore
@@ -96,6 +96,17 @@ def test_build_options_arrive(either: Workspace) -> None:
     lines = [line.split() for line in either.lines()]
     assert ["yes"] in lines
     assert ["10.1.2.3", "build.test"] in lines
+
+
+@pytest.mark.docker
+@pytest.mark.parametrize("platform, arch, expected", [("", "arm64", "arm64"), ("linux/s390x", "arm64", "s390x")])
+def test_an_image_is_for_the_cluster_s_machines_unless_the_tiltfile_says(
+    either: Workspace, platform: str, arch: str, expected: str
+) -> None:
+    image = optioned(either.image("FROM scratch\nCOPY a.txt /\n"), platform=platform)
+    either.file("context/a.txt", f"for {expected} by {either.ref('web')}")  # the classic cache does not know machines
+    built = either.engine.build(BuildImage(image, arch=arch), either.work())
+    assert json.loads(docker("inspect", built.digest))[0]["Architecture"] == expected
 
 
 @pytest.mark.docker

@@ -10,6 +10,7 @@ import re
 import secrets
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from ipytilt import processes
@@ -31,6 +32,7 @@ LABELS = {"dev.ipytilt.built": "true", **dict([COLLECT_LABEL.split("=")])}
 """On every image we build: who did it, and that it may be pruned."""
 
 _DOCKERFILE = ".ipytilt.Dockerfile"
+_VARIANTS = {"arm": "arm/v7"}
 _RAWJSON_SINCE = (0, 13)
 _CHATTER = (" ---> ", "Removing intermediate container")
 _STEP = re.compile(r"step (\d+)/\d+ ?: ", re.IGNORECASE)
@@ -68,6 +70,7 @@ class DockerBuilder:
             text = replace_images(build.dockerfile, dict(step.bases), self._arguments(build))
         except DockerfileError as problem:
             raise _rejected(image, build, str(problem), line=problem.line) from problem
+        build = replace(build, platform=self._platform(step, build))
         platform = f" for platform {build.platform}" if build.platform else ""
         work.log(f"Building Dockerfile{platform}:")
         work.log("\n".join(f"  {line}" for line in text.splitlines()))
@@ -81,6 +84,13 @@ class DockerBuilder:
         finally:
             with suppress(TiltError), self._daemon.api() as api:
                 api.remove_image(tag)
+
+    def _platform(self, step: BuildImage, build: DockerBuild) -> str:
+        """What it is built for; "": what the daemon runs on."""
+        said = build.platform or self._daemon.environ.get("DOCKER_DEFAULT_PLATFORM", "")
+        if said or step.arch in ("", self._daemon.arch):
+            return said
+        return f"linux/{_VARIANTS.get(step.arch, step.arch)}"
 
     def _arguments(self, build: DockerBuild) -> dict[str, str]:
         """Build arguments by name; a bare name takes its value from the environment, if it has one there."""

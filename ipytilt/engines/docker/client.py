@@ -42,6 +42,7 @@ class Daemon:
         environ: what a child process needs in its environment to reach the same daemon.
         version: what the daemon says it is.
         api_version: the newest version of its interface that the SDK speaks.
+        arch: what it runs on, such as "amd64".
         is_podman: it is Podman: no BuildKit.
     """
 
@@ -49,6 +50,7 @@ class Daemon:
     version: str
     api_version: str
     is_podman: bool
+    arch: str = ""
 
     @property
     def host(self) -> str:
@@ -270,7 +272,8 @@ def _reached(environ: Mapping[str, str]) -> Daemon:
         with docker.from_env(environment=environ, timeout=_FIRST_ANSWER_SECONDS).api as api:
             said = api.version()
             components = [component.get("Name", "") for component in said.get("Components") or ()]
-            return Daemon(environ, said["Version"], api.api_version, is_podman="Podman Engine" in components)
+            is_podman = "Podman Engine" in components
+            return Daemon(environ, said["Version"], api.api_version, is_podman, str(said.get("Arch") or ""))
 
 
 def _knock(settings: Mapping[str, Any]) -> None:
