@@ -85,10 +85,14 @@ class Engines:
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """What is kept for sessions to come: what was brought into containers, and what images were built of."""
+    """What is kept for sessions to come: what was brought into containers, and what images were built of.
+
+    `finds_images`: this session goes on with what an earlier one built; one that is to judge builds all anew.
+    """
 
     ledger: Ledger
     images: Earlier
+    finds_images: bool = True
 
 
 StepStartedHook = Callable[[int, str], None]
@@ -349,7 +353,7 @@ class _Branch:
 
     def _found(self, step: BuildImage) -> Built | None:
         """What an earlier session built, if its container can stay."""
-        if step.found_in is None:
+        if step.found_in is None or not self._memory.finds_images:
             return None
         with suppress(OSError):  # what cannot be read is for the build to say
             found = self._memory.images.usable(step.image, self._engines.containers.found(step.found_in))

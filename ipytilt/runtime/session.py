@@ -92,6 +92,7 @@ class Session:
         self._stopped = False
         who = self.config.who or f"{os.path.basename(sys.argv[0]) or 'Python'} (process {os.getpid()})"
         self._claims = Claims(who, place=self.config.place, quiet=self._is_quiet)
+        watches = self.config.subcommand == "up"
         self._workers = Workers(
             self.engines,
             self._evaluate,
@@ -100,7 +101,7 @@ class Session:
             settle=self._settle,
             may_act=self._may_act,
             directory=self.config.directory,
-            memory=Memory(Ledger(cache_folder("containers")), Earlier(cache_folder("images"))),
+            memory=Memory(Ledger(cache_folder("containers")), Earlier(cache_folder("images")), finds_images=watches),
         )
         self._standing = Standing(
             self.engines,

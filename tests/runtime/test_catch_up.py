@@ -127,6 +127,24 @@ def test_what_was_updated_live_needs_no_new_image_in_the_next_session(left: Proj
 
 @pytest.mark.docker
 @pytest.mark.compose
+def test_a_session_that_is_to_judge_builds_everything(left: Project, folder: Path) -> None:
+    before, built = left.container().id, left.session.state.images["app-image"].built
+    judge = Project(folder, "docker", "ci")
+    try:
+        judge.write("app/file.txt", "changed while nobody looked\n")
+        judge.load()
+        judge.session.ci(60.0)
+        found = judge.session.state.images["app-image"].built
+        assert found is not None
+        assert built is not None
+        assert found.digest != built.digest
+        assert judge.container().id != before
+    finally:
+        judge.close()
+
+
+@pytest.mark.docker
+@pytest.mark.compose
 def test_what_needs_an_image_is_built_by_the_next_session(left: Project, folder: Path) -> None:
     before = left.container().id
     second = Project(folder, "docker")

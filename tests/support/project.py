@@ -42,11 +42,11 @@ PATIENCE = 60.0
 
 
 class Project:
-    """A folder with a Compose service `app`, and a session that runs it on `engine`."""
+    """A folder with a Compose service `app`, and a session that runs it on `engine` as `ipytilt SUBCOMMAND` does."""
 
-    def __init__(self, folder: Path, engine: str) -> None:
+    def __init__(self, folder: Path, engine: str, subcommand: str = "up") -> None:
         self.folder = folder
-        self.session = Session(Config(engine, str(folder)))
+        self.session = Session(Config(engine, str(folder), subcommand=subcommand))
         self.write("docker-compose.yml", COMPOSE)
         self.write("app/Dockerfile", DOCKERFILE)
         self.write("app/file.txt", "first\n")
