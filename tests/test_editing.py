@@ -104,9 +104,9 @@ def test_a_name_that_python_knows_is_python_s(kernel: Kernel) -> None:
 
 
 def test_unload_takes_the_hooks_back_and_leaves_those_of_others(kernel: Kernel) -> None:
-    assert kernel.good(HOOKS).stdout.strip() == "['ipytilt'] ['asked'] True"
+    assert kernel.good(HOOKS).stdout.strip() == "['ipytilt'] ['asked', 'emptied'] True"
     kernel.good("%reload_ext ipytilt")
-    assert kernel.good(HOOKS).stdout.strip() == "['ipytilt'] ['asked'] True"
+    assert kernel.good(HOOKS).stdout.strip() == "['ipytilt'] ['asked', 'emptied'] True"
     kernel.good("%unload_ext ipytilt")
     assert kernel.good(HOOKS).stdout.strip() == "[] [] False"
     kernel.good("theirs = ip.kernel.do_inspect = lambda *words: {'status': 'ok', 'found': False}")

@@ -17,6 +17,7 @@ from ipytilt.engines.kubernetes.client import Client, Refused
 from ipytilt.engines.kubernetes.exec import PodExec, exit_code_of
 from ipytilt.engines.kubernetes.names import Place, place_of
 from ipytilt.errors import Broke, TiltError, Unavailable
+from tests.engines.contract import fails
 from tests.support.waiting import eventually
 
 PLACE = Place(KubeContext("here", "default", ""), "some", "web-1", "uid", "web", "docker://1")
@@ -251,3 +252,12 @@ def test_a_container_that_cannot_run_programs_is_broken() -> None:
     said = b'{"status": "Failure", "message": "container not running (0a1b)"}'
     with pytest.raises(Broke, match="not running"):
         exit_code_of(said)
+
+
+def test_a_look_is_asked_for_again_if_the_server_had_hung_up_but_nothing_else(server: Server, client: Client) -> None:
+    server.answers.append(lambda _: None)
+    server.refuse(404, "no such pod")
+    assert "no such pod" in fails(Refused, lambda: client.call("GET", "/pod")).message
+    server.answers.append(lambda _: None)
+    fails(Unavailable, lambda: client.call("POST", "/pod", body={}))
+    assert [line.split()[0] for line in server.requests] == ["GET", "GET", "POST"]

@@ -105,7 +105,7 @@ class Client:
                 self.forget(api)
                 continue
             if answer.status >= 400:
-                raise _refusal(answer, doing)
+                raise _refusal(answer, doing, keep=headers is None)
             return answer
         raise AssertionError("unreachable")
 
@@ -118,10 +118,6 @@ class Client:
             if self._api is None:
                 self._api = self._connect()
             return self._api
-
-    def fresh(self) -> Any:
-        """A client of the library's for one connection of its own; whoever calls closes it. Raises as `api`."""
-        return self._connect()
 
     def forget(self, api: Any) -> None:
         """Read the kube config anew for the next request."""
@@ -158,22 +154,32 @@ class Client:
 def _request(
     api: Any, method: str, path: str, *, query: Query, body: object, headers: Mapping[str, str], timeout: float | None
 ) -> Any:
+    """Ask; what only looks is asked a second time if the server had closed the connection that was kept."""
+    from http.client import RemoteDisconnected
+
     from urllib3 import Timeout
+    from urllib3.exceptions import ProtocolError
 
     headers = {"Accept": "application/json", "User-Agent": "ipytilt", **headers}
     for setting in api.configuration.auth_settings().values():
         headers[setting["key"]] = setting["value"]
     url = f"{api.configuration.host}{path}" + (f"?{urlencode(query)}" if query else "")
-    return api.rest_client.pool_manager.request(
-        method,
-        url,
-        body=None if body is None else json.dumps(body),
-        headers=headers,
-        timeout=Timeout(connect=_CONNECT_SECONDS, read=timeout),
-        preload_content=False,
-        retries=False,
-        redirect=False,
-    )
+    for last in (False, True):
+        try:
+            return api.rest_client.pool_manager.request(
+                method,
+                url,
+                body=None if body is None else json.dumps(body),
+                headers=headers,
+                timeout=Timeout(connect=_CONNECT_SECONDS, read=timeout),
+                preload_content=False,
+                retries=False,
+                redirect=False,
+            )
+        except ProtocolError as problem:
+            if last or method != "GET" or not isinstance(problem.args[-1], RemoteDisconnected):
+                raise
+    raise AssertionError("unreachable")
 
 
 @contextmanager
@@ -200,11 +206,12 @@ def innermost(problem: BaseException) -> str:
     return str(problem)
 
 
-def _refusal(answer: Any, doing: str) -> EngineError:
+def _refusal(answer: Any, doing: str, *, keep: bool) -> EngineError:
+    """What a refusal means; its connection is kept unless it was to become another protocol's."""
     try:
         body = answer.read()
     finally:
-        answer.release_conn()
+        answer.release_conn() if keep else answer.close()
     try:
         said = json.loads(body)
     except ValueError:  # nodes answer in plain text
