@@ -28,6 +28,7 @@ _CHUNK = 256 * 1024
 _WHOLE_FILE_LIMIT = 5_000_000  # up to here a file is read at once, so that its size and content agree
 _IN_MEMORY_LIMIT = 64_000_000  # what one archive may hold of them
 _TO_MEND = {errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EINVAL}
+_NOT_BELOW = {errno.ENOTDIR, errno.ELOOP}  # a file, or a link that leads nowhere, in the place of a directory
 _ANOTHER_KIND = {errno.EISDIR, errno.ENOTDIR, errno.ELOOP, errno.EINVAL}  # EINVAL: readlink() of no link
 
 
@@ -280,9 +281,9 @@ def readable(engine: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise
-    except NotADirectoryError as problem:
-        raise FileNotFoundError(problem.errno, problem.strerror, problem.filename) from problem
     except OSError as problem:
+        if problem.errno in _NOT_BELOW:
+            raise FileNotFoundError(problem.errno, problem.strerror, problem.filename) from problem
         message = f"cannot read {problem.filename}: {problem.strerror}"
         if may_pass(problem):
             raise Unavailable(message, engine=engine) from problem
